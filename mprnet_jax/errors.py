@@ -1,0 +1,27 @@
+"""What a user can mend: one line that names the thing, the reason and the remedy.
+
+Commands print a UserError without a traceback and exit with code 2; any other exception is a fault of ours.
+"""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+
+EXIT_USER_ERROR = 2
+
+
+class UserError(ValueError):
+    """Bad input: a path, a file, an option. The text is what the user reads."""
+
+
+@contextlib.contextmanager
+def exit_on_user_error(command: str) -> Iterator[None]:
+    """Print a UserError as `command: error: text` on stderr and exit with code 2; Ctrl-C exits with 130."""
+    try:
+        yield
+    except UserError as error:
+        print(f"{command}: error: {error}", file=sys.stderr)
+        sys.exit(EXIT_USER_ERROR)
+    except KeyboardInterrupt:
+        print(f"{command}: stopped by Ctrl-C", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,347 @@
+"""MPRNet: multi-stage progressive image restoration (arXiv:2102.02808, CVPR 2021).
+
+Shapes: N batch, H height, W width, C channels. All images and features are NHWC, H and W multiples of 8.
+Every convolution is bias-free and computes in the dtype of its input; parameters are float32.
+Blocks stand from small to large. Where the paper's figures and the official weights disagree, the weights win.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Params = dict[str, Any]  # nested dicts of arrays, named as in the official state dict where it has a name
+Pyramid = tuple[jax.Array, jax.Array, jax.Array]  # features at full, 1/2 and 1/4 size, finest first
+
+SIZE_MULTIPLE = 8  # two halvings inside a stage, on patches of half the image
+
+
+@dataclasses.dataclass(frozen=True)
+class MPRNetConfig:
+    """Sizes of the network, under the official names."""
+
+    n_feat: int  # channels at full resolution: C
+    scale_unetfeats: int  # channels added at each lower level of a U-Net: s
+    scale_orsnetfeats: int  # channels that ORSNet has on top of n_feat: o
+    num_cab: int = 8  # CABs in each ORB
+    kernel_size: int = 3  # of every convolution that the paper does not draw as 1 x 1
+    reduction: int = 4  # channel attention squeezes n channels to n // reduction
+
+    def __post_init__(self) -> None:
+        for name, value in dataclasses.asdict(self).items():
+            if not isinstance(value, int) or value < (0 if name.startswith("scale_") else 1):
+                raise ValueError(f"MPRNetConfig.{name} must be a positive whole number, got {value!r}")
+        if self.kernel_size % 2 == 0:
+            raise ValueError(f"MPRNetConfig.kernel_size must be odd, got {self.kernel_size}")
+        if self.n_feat < self.reduction:
+            raise ValueError(
+                f"MPRNetConfig: n_feat {self.n_feat} leaves the channel attention no channel "
+                f"with reduction {self.reduction}; choose a reduction of at most n_feat"
+            )
+
+
+# PyTorch's default for convolutions, kaiming_uniform(a=sqrt(5)): uniform +-1/sqrt(fan_in).
+kernel_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+
+
+def conv(x: jax.Array, features: int, kernel_size: int, name: str) -> jax.Array:
+    """Bias-free convolution with zero padding; the caller must be inside a compact method."""
+    size = (kernel_size, kernel_size)
+    layer = nn.Conv(features, size, padding="SAME", use_bias=False, dtype=x.dtype, kernel_init=kernel_init, name=name)
+    return layer(x)
+
+
+def spatial_mean(x: jax.Array) -> jax.Array:
+    """Mean over H and W: N H W C -> N 1 1 C.
+
+    Rows first, then columns: float32 sums of a thousand numbers keep digits that a sum of a million loses.
+    """
+    return jnp.mean(jnp.mean(x, axis=2, keepdims=True), axis=1, keepdims=True)
+
+
+def downsample(x: jax.Array) -> jax.Array:
+    """Bilinear x 0.5 with align_corners=False and no antialiasing: the mean of each 2 x 2."""
+    return nn.avg_pool(x, window_shape=(2, 2), strides=(2, 2))
+
+
+def upsample(x: jax.Array) -> jax.Array:
+    """Bilinear x 2 with align_corners=False: N H W C -> N 2H 2W C."""
+    n, h, w, c = x.shape
+    return jax.image.resize(x, (n, 2 * h, 2 * w, c), "bilinear", antialias=False)
+
+
+def split(x: jax.Array, axis: int) -> jax.Array:
+    """Halves along a spatial axis (1 or 2), moved to the batch axis: N H W C -> 2N H/2 W C or 2N H W/2 C.
+
+    The halves of one image stay adjacent, so a batch that is sharded over devices is cut without communication.
+    """
+    n, h, w, c = x.shape
+    if axis == 1:
+        return x.reshape(2 * n, h // 2, w, c)
+    return x.reshape(n, h, 2, w // 2, c).swapaxes(1, 2).reshape(2 * n, h, w // 2, c)
+
+
+def merge(x: jax.Array, axis: int) -> jax.Array:
+    """Undo split: 2N H W C -> N 2H W C (axis 1) or N H 2W C (axis 2)."""
+    n, h, w, c = x.shape
+    if axis == 1:
+        return x.reshape(n // 2, 2 * h, w, c)
+    return x.reshape(n // 2, 2, h, w, c).swapaxes(1, 2).reshape(n // 2, h, 2 * w, c)
+
+
+def merge_pyramid(levels: Pyramid, axis: int) -> Pyramid:
+    return tuple(merge(level, axis) for level in levels)
+
+
+class CALayer(nn.Module):
+    """Channel attention: each channel is scaled by a weight computed from the means of all."""
+
+    cfg: MPRNetConfig
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:  # N H W C -> N H W C
+        channels = x.shape[-1]
+        weight = conv(spatial_mean(x), channels // self.cfg.reduction, 1, name="squeeze")
+        weight = conv(nn.relu(weight), channels, 1, name="excite")
+        return x * nn.sigmoid(weight)
+
+
+class CAB(nn.Module):
+    """Channel attention block: two convolutions and channel attention, plus the input (paper, fig. 3b)."""
+
+    cfg: MPRNetConfig
+    act: Callable  # the PReLU that the whole network shares
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:  # N H W C -> N H W C
+        channels, k = x.shape[-1], self.cfg.kernel_size
+        residual = self.act(conv(x, channels, k, name="conv1"))
+        residual = conv(residual, channels, k, name="conv2")
+        return x + CALayer(self.cfg, name="ca")(residual)
+
+
+class CABs(nn.Module):
+    """`count` CABs in a row."""
+
+    cfg: MPRNetConfig
+    act: Callable
+    count: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        for i in range(self.count):
+            x = CAB(self.cfg, self.act, name=f"cab{i}")(x)
+        return x
+
+
+class SAM(nn.Module):
+    """Supervised attention module: features for the next stage, and this stage's image (paper, fig. 4)."""
+
+    cfg: MPRNetConfig
+
+    @nn.compact
+    def __call__(self, x: jax.Array, degraded: jax.Array) -> tuple[jax.Array, jax.Array]:  # N H W C, N H W 3
+        restored = degraded + conv(x, 3, 1, name="conv2")  # in the image's float32, whatever x computes in
+        attention = nn.sigmoid(conv(restored.astype(x.dtype), self.cfg.n_feat, 1, name="conv3"))
+        return x + attention * conv(x, self.cfg.n_feat, 1, name="conv1"), restored
+
+
+class DownSample(nn.Module):
+    """Half the size, then a 1 x 1 convolution to `features` channels."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:  # N H W C -> N H/2 W/2 features
+        return conv(downsample(x), self.features, 1, name="conv")
+
+
+class UpSample(nn.Module):
+    """Twice the size, then a 1 x 1 convolution to `features` channels."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:  # N H W C -> N 2H 2W features
+        return conv(upsample(x), self.features, 1, name="conv")
+
+
+class SkipUpSample(nn.Module):
+    """UpSample plus a tensor of its output's shape."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array, skip: jax.Array) -> jax.Array:
+        return skip + UpSample(self.features, name="up")(x)
+
+
+class Encoder(nn.Module):
+    """First half of a U-Net: two CABs at each of three levels.
+
+    With CSFF (cross-stage feature fusion: stage 2) each level adds 1 x 1 convolutions of stage 1's encoder and
+    decoder features, before it is downsampled.
+    """
+
+    cfg: MPRNetConfig
+    act: Callable
+
+    @nn.compact
+    def __call__(self, x: jax.Array, csff: tuple[Pyramid, Pyramid] | None = None) -> Pyramid:
+        c, s = self.cfg.n_feat, self.cfg.scale_unetfeats
+        levels = []
+        for i in range(3):
+            if i > 0:
+                x = DownSample(c + i * s, name=f"down{i}{i + 1}")(x)
+            x = CABs(self.cfg, self.act, count=2, name=f"level{i + 1}")(x)
+            if csff is not None:
+                encoder, decoder = csff
+                x = x + conv(encoder[i], c + i * s, 1, name=f"csff_enc{i + 1}")
+                x = x + conv(decoder[i], c + i * s, 1, name=f"csff_dec{i + 1}")
+            levels.append(x)
+        return tuple(levels)
+
+
+class Decoder(nn.Module):
+    """Second half of a U-Net; the skip connections pass through a CAB each."""
+
+    cfg: MPRNetConfig
+    act: Callable
+
+    @nn.compact
+    def __call__(self, encoder: Pyramid) -> Pyramid:
+        c, s = self.cfg.n_feat, self.cfg.scale_unetfeats
+        cab = lambda name: CAB(self.cfg, self.act, name=name)
+        cabs = lambda name: CABs(self.cfg, self.act, count=2, name=name)
+        level1, level2, level3 = encoder
+        level3 = cabs("level3")(level3)
+        level2 = cabs("level2")(SkipUpSample(c + s, name="up32")(level3, cab("skip_attn2")(level2)))
+        level1 = cabs("level1")(SkipUpSample(c, name="up21")(level2, cab("skip_attn1")(level1)))
+        return level1, level2, level3
+
+
+class ORB(nn.Module):
+    """Original resolution block: CABs and a convolution, plus the input."""
+
+    cfg: MPRNetConfig
+    act: Callable
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        residual = CABs(self.cfg, self.act, count=self.cfg.num_cab, name="body")(x)
+        return x + conv(residual, x.shape[-1], self.cfg.kernel_size, name="conv")
+
+
+class ORSNet(nn.Module):
+    """Original resolution subnetwork: three ORBs, each followed by a level of stage 2's features, never downsampled."""
+
+    cfg: MPRNetConfig
+    act: Callable
+
+    @nn.compact
+    def __call__(self, x: jax.Array, encoder: Pyramid, decoder: Pyramid) -> jax.Array:  # N H W C+o
+        for i in range(3):
+            x = ORB(self.cfg, self.act, name=f"orb{i + 1}")(x)
+            for side, levels in (("enc", encoder), ("dec", decoder)):
+                level = levels[i]
+                for j in range(i):  # level 2 is upsampled once, level 3 twice, each path with its own weights
+                    features = self.cfg.n_feat + (i - 1 - j) * self.cfg.scale_unetfeats
+                    level = UpSample(features, name=f"up_{side}{i}_{j}")(level)
+                x = x + conv(level, x.shape[-1], 1, name=f"conv_{side}{i + 1}")
+        return x
+
+
+class MPRNet(nn.Module):
+    """The whole network: N H W 3 in about [0, 1] -> the three restored images [stage 3, stage 2, stage 1].
+
+    Outputs are float32 and not clipped. `dtype` is what the features are computed in (float32 or bfloat16); the
+    images themselves, and the sums that make them, stay float32.
+
+    Raises ValueError if H or W is not a multiple of 8.
+    """
+
+    cfg: MPRNetConfig
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, image: jax.Array) -> list[jax.Array]:
+        cfg, (_, h, w, c) = self.cfg, image.shape
+        if c != 3 or h % SIZE_MULTIPLE or w % SIZE_MULTIPLE:
+            raise ValueError(
+                f"MPRNet needs images N H W 3 with height and width that are multiples of {SIZE_MULTIPLE}, "
+                f"got {'x'.join(map(str, image.shape))}; pad the image first (tiling.pad_to_multiple)"
+            )
+        image = image.astype(jnp.float32)
+        # One slope for all CABs, as in the official model.
+        act = nn.PReLU(negative_slope_init=0.25, name="act")
+
+        def shallow(x: jax.Array, stage: int) -> jax.Array:
+            x = conv(x.astype(self.dtype), cfg.n_feat, cfg.kernel_size, name=f"shallow_feat{stage}_conv")
+            return CAB(cfg, act, name=f"shallow_feat{stage}_cab")(x)
+
+        # Stage 1 encodes four patches and decodes a top and a bottom half. A patch must not see its neighbour's
+        # mean, so patches stand on the batch axis.
+        halves = split(image, axis=1)  # 2N H/2 W 3
+        quarters = split(halves, axis=2)  # 4N H/2 W/2 3
+        encoder1 = Encoder(cfg, act, name="stage1_encoder")(shallow(quarters, 1))
+        encoder1 = merge_pyramid(encoder1, axis=2)
+        decoder1 = Decoder(cfg, act, name="stage1_decoder")(encoder1)
+        features1, restored1 = SAM(cfg, name="sam12")(decoder1[0], halves)
+
+        # Stage 2 encodes the halves and decodes the whole image.
+        joined = jnp.concatenate([shallow(halves, 2), features1], axis=-1)
+        joined = conv(joined, cfg.n_feat, cfg.kernel_size, name="concat12")
+        encoder2 = Encoder(cfg, act, name="stage2_encoder")(joined, csff=(encoder1, decoder1))
+        encoder2 = merge_pyramid(encoder2, axis=1)
+        decoder2 = Decoder(cfg, act, name="stage2_decoder")(encoder2)
+        features2, restored2 = SAM(cfg, name="sam23")(decoder2[0], image)
+
+        # Stage 3 keeps the original resolution.
+        joined = jnp.concatenate([shallow(image, 3), features2], axis=-1)
+        joined = conv(joined, cfg.n_feat + cfg.scale_orsnetfeats, cfg.kernel_size, name="concat23")
+        features3 = ORSNet(cfg, act, name="stage3_orsnet")(joined, encoder2, decoder2)
+        restored3 = image + conv(features3, 3, cfg.kernel_size, name="tail")
+        return [restored3, restored2, merge(restored1, axis=1)]
+
+
+PRESETS = {
+    # As published: the sizes of the three official checkpoints.
+    "deblurring": MPRNetConfig(n_feat=96, scale_unetfeats=48, scale_orsnetfeats=32),
+    "denoising": MPRNetConfig(n_feat=80, scale_unetfeats=48, scale_orsnetfeats=32),
+    "deraining": MPRNetConfig(n_feat=40, scale_unetfeats=20, scale_orsnetfeats=16),
+    # A size that circulates among people who retrain with little memory.
+    "lite": MPRNetConfig(n_feat=40, scale_unetfeats=40, scale_orsnetfeats=32),
+    # Ours, for machines without a GPU; every width is a multiple of what CPU kernels like.
+    "light": MPRNetConfig(n_feat=16, scale_unetfeats=16, scale_orsnetfeats=16, num_cab=4),
+}
+
+
+def abstract_params(cfg: MPRNetConfig) -> Params:
+    """Shapes and dtypes of the parameters (jax.ShapeDtypeStruct leaves), without computing anything."""
+    image = jax.ShapeDtypeStruct((1, SIZE_MULTIPLE, SIZE_MULTIPLE, 3), jnp.float32)
+    return jax.eval_shape(MPRNet(cfg).init, jax.random.key(0), image)["params"]
+
+
+def init_params(cfg: MPRNetConfig, seed: int) -> Params:
+    """Parameters as `MPRNet.init` would draw them (not the same numbers), float32 NumPy leaves.
+
+    `init` compiles a random draw for every shape, half a minute for the full network on a CPU; NumPy takes a second.
+    """
+    rng = np.random.default_rng(seed)
+
+    def draw(path: tuple, leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+        if path[-1].key == "negative_slope":
+            return np.full(leaf.shape, 0.25, leaf.dtype)
+        bound = 1 / np.sqrt(np.prod(leaf.shape[:-1]))  # kernels are H W in out: 1 / sqrt(fan_in)
+        return rng.uniform(-bound, bound, leaf.shape).astype(leaf.dtype)
+
+    return jax.tree_util.tree_map_with_path(draw, abstract_params(cfg))
+
+
+def count_parameters(params: Params) -> int:
+    """Number of scalars in a tree of arrays or shapes."""
+    return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(params))

@@ -1,0 +1,242 @@
+"""What is inside a .pth: a pickle of checkpoints, read without running anything that it names.
+
+A pickle can run any program when it is opened. Here the few names that checkpoints hold are mapped to stand-ins of
+ours, and any other name refuses the whole file. Damaged or hostile bytes raise an exception and no more: no size, length
+or index in them makes us take more memory than the file has bytes.
+"""
+
+import io
+import math
+import pickle
+import pickletools
+import struct
+import zipfile
+from typing import Any, BinaryIO
+
+import ml_dtypes
+import numpy as np
+
+LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # torch.serialization.MAGIC_NUMBER
+LEGACY_START = b"\x80\x02" + pickle.dumps(LEGACY_MAGIC, protocol=2)[2:-1]
+
+STORAGES = {
+    "DoubleStorage": np.dtype(np.float64),
+    "FloatStorage": np.dtype(np.float32),
+    "HalfStorage": np.dtype(np.float16),
+    "BFloat16Storage": np.dtype(ml_dtypes.bfloat16),
+    "LongStorage": np.dtype(np.int64),
+    "IntStorage": np.dtype(np.int32),
+    "ShortStorage": np.dtype(np.int16),
+    "CharStorage": np.dtype(np.int8),
+    "ByteStorage": np.dtype(np.uint8),
+    "BoolStorage": np.dtype(np.bool_),
+}
+STORAGE_NAMES = {dtype: name for name, dtype in STORAGES.items()}
+
+
+class Malformed(Exception):
+    """What is wrong with a file; `read` makes it a UserError that names the file."""
+
+
+class Refused(Exception):
+    """The global that a file wants and may not have."""
+
+
+class Opaque:
+    """Stands where a file holds something that is no tensor and no plain value (a device, a dtype, a NumPy scalar)."""
+
+    def __init__(self, *args: Any) -> None:
+        pass
+
+
+class _Storages:
+    """The memory blocks that a pickle's tensors are views of; together never larger than the file."""
+
+    def __init__(self, file_size: int) -> None:
+        self.bytes_left = file_size
+        self.by_key: dict[str, np.ndarray] = {}
+
+    def claim(self, count: int) -> None:
+        """Count bytes about to be taken, so that no header makes us take more memory than the file has bytes."""
+        if not 0 <= count <= self.bytes_left:
+            raise Malformed(f"a storage of {count} bytes, where the file has {self.bytes_left} more")
+        self.bytes_left -= count
+
+    def get(self, key: str, dtype: np.dtype, count: int) -> np.ndarray:
+        """The numbers of one storage, the same array each time."""
+        raise Malformed("a tensor where none can be")
+
+
+class _ZipStorages(_Storages):
+    def __init__(self, file_size: int, archive: zipfile.ZipFile, folder: str, big_endian: bool) -> None:
+        super().__init__(file_size)
+        self.archive, self.folder, self.big_endian = archive, folder, big_endian
+
+    def entry(self, name: str) -> bytes:
+        info = self.archive.getinfo(f"{self.folder}/{name}")
+        if info.compress_type != zipfile.ZIP_STORED:  # torch.save never compresses: this could be a zip bomb
+            raise Malformed(f"entry {info.filename} is compressed")
+        self.claim(info.file_size)
+        return self.archive.read(info)
+
+    def get(self, key: str, dtype: np.dtype, count: int) -> np.ndarray:
+        if key not in self.by_key:
+            self.by_key[key] = from_bytes(self.entry(f"data/{key}"), dtype, self.big_endian)
+        storage = self.by_key[key]
+        if storage.dtype != dtype or storage.size != count:
+            raise Malformed(f"storage {key} has {storage.nbytes} bytes, not {count} numbers of type {dtype}")
+        return storage
+
+
+class _LegacyStorages(_Storages):
+    """The numbers stand behind the pickle, so they are filled in after it is read."""
+
+    def get(self, key: str, dtype: np.dtype, count: int) -> np.ndarray:
+        if key not in self.by_key:
+            self.claim(count * dtype.itemsize)
+            self.by_key[key] = np.zeros(count, dtype)
+        storage = self.by_key[key]
+        if storage.dtype != dtype or storage.size != count:
+            raise Malformed(f"storage {key} comes with two types or sizes")
+        return storage
+
+    def fill(self, file: BinaryIO, keys: list[str], big_endian: bool) -> None:
+        if not isinstance(keys, list) or not all(type(key) is str for key in keys) or set(keys) != set(self.by_key):
+            raise Malformed("the list of storages does not fit the tensors")
+        for key in keys:
+            storage = self.by_key[key]
+            (count,) = struct.unpack(">q" if big_endian else "<q", file.read(8))
+            if count != storage.size:
+                raise Malformed(f"storage {key} has {count} numbers, not {storage.size}")
+            storage[...] = from_bytes(file.read(storage.nbytes), storage.dtype, big_endian)
+
+
+def from_bytes(data: bytes, dtype: np.dtype, big_endian: bool) -> np.ndarray:
+    raw = np.frombuffer(data, f"{'>' if big_endian else '<'}u{dtype.itemsize}")
+    return raw.astype(f"u{dtype.itemsize}", copy=False).view(dtype)
+
+
+def _tensor(storage: Any, offset: int, size: tuple, stride: tuple, *unused: Any) -> np.ndarray:
+    """torch._utils._rebuild_tensor_v2: a view of a storage, checked to lie inside it."""
+    if not isinstance(storage, np.ndarray):
+        raise Malformed("a tensor without a storage")
+    if len(size) != len(stride) or not all(type(n) is int and n >= 0 for n in (offset, *size, *stride)):
+        raise Malformed("a tensor with impossible sizes or strides")
+    count = math.prod(size)
+    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+    # The count as well: a stride of 0 would make a tensor of any size from one number.
+    if count > storage.size or (count > 0 and last >= storage.size):
+        raise Malformed(f"a tensor of size {tuple(size)} from a storage of {storage.size} numbers")
+    if count == 0:
+        return np.zeros(size, storage.dtype)
+    strides = [step * storage.itemsize for step in stride]
+    return np.lib.stride_tricks.as_strided(storage[offset:], size, strides, writeable=False)
+
+
+def _parameter(data: Any, *unused: Any) -> Any:
+    return data
+
+
+def _empty_dict(*factory: Any) -> dict:
+    """collections.OrderedDict() and defaultdict(factory); items follow by themselves."""
+    if any(isinstance(argument, list | dict) for argument in factory):
+        raise Malformed("a dictionary in a layout of Python 2")
+    return {}
+
+
+def _size(numbers: tuple = ()) -> tuple:
+    return numbers
+
+
+# Every global that a file may name, and what it becomes. Nothing else is ever looked up.
+ALLOWED: dict[tuple[str, str], Any] = {
+    ("collections", "OrderedDict"): _empty_dict,
+    ("collections", "defaultdict"): _empty_dict,
+    ("torch._utils", "_rebuild_tensor"): _tensor,
+    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+    ("torch._utils", "_rebuild_parameter"): _parameter,
+    ("torch", "Size"): _size,
+    **{("torch", name): dtype for name, dtype in STORAGES.items()},
+    # What training leaves beside the weights, such as a device, a dtype or the best score as a NumPy scalar.
+    **{("torch", name): Opaque for name in ("device", "float64", "float32", "float16", "bfloat16", "int64")},
+    **{("torch", name): Opaque for name in ("int32", "int16", "int8", "uint8", "bool", "strided")},
+    **{(f"numpy.{core}.multiarray", "scalar"): Opaque for core in ("core", "_core")},
+    ("numpy", "dtype"): Opaque,
+    ("_codecs", "encode"): Opaque,
+    **{("__builtin__", name): Opaque for name in ("set", "list", "dict", "int", "float", "complex")},
+}
+
+
+# torch.save uses protocol 2. Of its opcodes those are left out that make objects past find_class and persistent_load.
+OPCODES = {ord(opcode.code) for opcode in pickletools.opcodes if opcode.proto <= 2} - set(
+    pickle.INST + pickle.OBJ + pickle.NEWOBJ + pickle.EXT1 + pickle.EXT2 + pickle.EXT4 + pickle.PERSID
+)
+
+
+class _Unpickler(pickle._Unpickler):
+    """The unpickler in Python: unlike the one in C, it takes no memory on the word of a damaged length or index."""
+
+    dispatch = {code: load for code, load in pickle._Unpickler.dispatch.items() if code in OPCODES}  # noqa: RUF012
+
+    def __init__(self, file: BinaryIO, storages: _Storages) -> None:
+        super().__init__(file, encoding="latin1")
+        self.storages = storages
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in ALLOWED:
+            raise Refused(f"{module}.{name}"[:200])
+        return ALLOWED[module, name]
+
+    def persistent_load(self, pid: Any) -> np.ndarray:
+        if not isinstance(pid, tuple) or len(pid) not in (5, 6) or pid[0] != "storage" or pid[5:] not in ((), (None,)):
+            raise Malformed("a pickled object that is no storage")
+        _, dtype, key, _, count = pid[:5]
+        if not isinstance(dtype, np.dtype) or type(key) is not str or type(count) is not int or count < 0:
+            raise Malformed("a storage without a type, key or size")
+        return self.storages.get(key, dtype, count)
+
+    def load_build(self) -> None:
+        """Drop an object's attributes: a state dict's `_metadata` is all that files have there."""
+        self.stack.pop()
+
+    def load_setitems(self) -> None:
+        """Keys are words and numbers: hashing a key that is nested a million deep would crash Python."""
+        items = self.pop_mark()
+        if not isinstance(self.stack[-1], dict) or any(type(key) not in (str, int) for key in items[::2]):
+            raise Malformed("a dictionary with keys that are no names")
+        self.stack[-1].update(zip(items[::2], items[1::2], strict=True))
+
+    def load_setitem(self) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        self.metastack.append(self.stack)
+        self.stack = [key, value]
+        self.load_setitems()
+
+    dispatch.update(
+        {pickle.BUILD[0]: load_build, pickle.SETITEM[0]: load_setitem, pickle.SETITEMS[0]: load_setitems},
+    )
+
+
+def read_zip(data: bytes) -> Any:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        names = archive.namelist()
+        folders = [name.removesuffix("/data.pkl") for name in names if name.endswith("/data.pkl")]
+        if len(folders) != 1:
+            raise Malformed("a zip file without data.pkl, which torch.save puts there")
+        storages = _ZipStorages(len(data), archive, folders[0], big_endian=False)
+        if f"{folders[0]}/byteorder" in names:
+            storages.big_endian = storages.entry("byteorder") == b"big"
+        return _Unpickler(io.BytesIO(storages.entry("data.pkl")), storages).load()
+
+
+def read_legacy(data: bytes) -> Any:
+    file = io.BytesIO(data)
+    nothing = _Storages(0)
+    if _Unpickler(file, nothing).load() != LEGACY_MAGIC:
+        raise Malformed("no magic number")
+    _protocol, system = _Unpickler(file, nothing).load(), _Unpickler(file, nothing).load()
+    storages = _LegacyStorages(len(data))
+    content = _Unpickler(file, storages).load()
+    keys = _Unpickler(file, nothing).load()
+    storages.fill(file, keys, big_endian=not system.get("little_endian", True))
+    return content

@@ -1,0 +1,294 @@
+"""Training: `python -m mprnet_jax.train --config configs/denoise.py --workdir runs/denoise`.
+
+The workdir gets config.json, log.jsonl, checkpoints/ (a run that stopped goes on by itself when the command is given
+again) and, at the end, bundle/, which `python -m mprnet_jax.infer --checkpoint` takes.
+"""
+
+import argparse
+import functools
+import importlib.metadata
+import json
+import math
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import tyro
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from tqdm import tqdm
+
+from mprnet_jax import images, metrics
+from mprnet_jax.checkpoint import Bundle, TrainingCheckpoints, load_bundle, save_bundle
+from mprnet_jax.config import TrainConfig, load_config, to_json
+from mprnet_jax.data import pipeline, sources
+from mprnet_jax.errors import UserError, exit_on_user_error
+from mprnet_jax.losses import stages_loss
+from mprnet_jax.model import MPRNet, Params, count_parameters, init_params
+from mprnet_jax.schedules import epoch_schedule, step_schedule
+
+VALIDATION_CROP = 256  # pixels, side of the centre crop of each held-out picture
+COMMAND = "mprnet_jax.train"
+
+
+@flax.struct.dataclass
+class TrainState:
+    """All that changes in a run, and so all that a checkpoint holds; the data's position is the step."""
+
+    step: jax.Array  # optimiser steps done
+    params: Params
+    opt_state: Any
+    ema: Params  # moving average of params
+
+
+def make_schedule(config: TrainConfig, steps_per_epoch: int) -> optax.Schedule:
+    """Learning rate of every step, as the config says."""
+    if config.schedule == "epochs":
+        cosine_epochs = config.cosine_epochs or config.epochs - config.warmup_epochs
+        return epoch_schedule(
+            config.learning_rate, config.final_learning_rate, config.warmup_epochs, cosine_epochs, steps_per_epoch
+        )
+    return step_schedule(
+        config.learning_rate,
+        config.final_learning_rate,
+        config.warmup_epochs * steps_per_epoch,
+        config.epochs * steps_per_epoch,
+    )
+
+
+def make_optimizer(config: TrainConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
+    """Adam as torch.optim.Adam: clipping first, then coupled weight decay, then the moments."""
+    parts = [optax.adam(schedule, b1=0.9, b2=0.999, eps=1e-8)]
+    if config.weight_decay:
+        parts.insert(0, optax.add_decayed_weights(config.weight_decay))
+    if config.clip_norm is not None:
+        parts.insert(0, optax.clip_by_global_norm(config.clip_norm))
+    return optax.chain(*parts)
+
+
+def init_state(params: Params, optimizer: optax.GradientTransformation) -> TrainState:
+    params = jax.tree.map(jnp.asarray, params)
+    # A copy: a donated state must not hold the same buffer twice.
+    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), jax.tree.map(jnp.copy, params))
+
+
+def make_train_step(
+    model: MPRNet, optimizer: optax.GradientTransformation, loss: Callable, ema_decay: float
+) -> Callable[[TrainState, pipeline.Batch], tuple[TrainState, dict[str, jax.Array]]]:
+    """A jitted step (state, batch) -> (state, measured); the state's buffers are used again for the new one."""
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def train_step(state: TrainState, batch: pipeline.Batch) -> tuple[TrainState, dict[str, jax.Array]]:
+        def objective(params: Params) -> tuple[jax.Array, jax.Array]:
+            restored = model.apply({"params": params}, batch["input"])
+            return loss(restored, batch["target"]), restored[0]
+
+        (value, restored), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        # Early on the average forgets faster, or it would remember the random start for thousands of steps.
+        decay = jnp.minimum(ema_decay, (1 + state.step) / (10 + state.step))
+        ema = optax.incremental_update(params, state.ema, 1 - decay)
+        measured = {
+            "loss": value,
+            "grad_norm": optax.tree.norm(grads),
+            "psnr": jnp.mean(metrics.psnr_jax(jnp.clip(restored, 0, 1), batch["target"])),
+        }
+        return TrainState(state.step + 1, params, opt_state, ema), measured
+
+    return train_step
+
+
+def validation_pairs(paths: Sequence[Path], degradation: pipeline.Degradation) -> list[pipeline.Batch]:
+    """A centre crop of each held-out picture, clean and degraded; the same draws at every call."""
+    pairs = []
+    for index, path in enumerate(paths):
+        target = images.read(path)
+        size = min(VALIDATION_CROP, *(side // 8 * 8 for side in target.shape[:2]))
+        top, left = ((side - size) // 2 for side in target.shape[:2])
+        target = target[top : top + size, left : left + size]
+        pairs.append({"input": degradation(target, np.random.default_rng(index)), "target": target})
+    return pairs
+
+
+def validate(predict: Callable, params: Params, pairs: Sequence[pipeline.Batch]) -> float:
+    """Mean PSNR in dB of the restored pairs, rounded to uint8 as a saved picture is."""
+    scores = []
+    for pair in pairs:
+        restored = np.asarray(predict(params, images.to_float(pair["input"])[None]))[0]
+        scores.append(metrics.psnr(images.to_uint8(restored), pair["target"]))
+    return float(np.mean(scores))
+
+
+class Log:
+    """log.jsonl: a line of JSON for everything that was measured; also what the progress bar shows."""
+
+    def __init__(self, workdir: Path, bar: tqdm) -> None:
+        self._file = open(workdir / "log.jsonl", "a", encoding="utf-8")  # noqa: SIM115  (closed by close)
+        self._bar = bar
+
+    def write(self, **measured: float | str) -> None:
+        line = {k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in measured.items()}
+        print(json.dumps({**line, "time": round(time.time(), 1)}), file=self._file, flush=True)
+        self._bar.set_postfix({k: f"{v:.4g}" for k, v in line.items() if isinstance(v, float)})
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _refuse_other_config(workdir: Path, config: TrainConfig) -> None:
+    """Write config.json, or compare with the one that is there."""
+    path, new = workdir / "config.json", to_json(config)
+    if not path.exists():
+        workdir.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(new, indent=2) + "\n", encoding="utf-8")
+        return
+    old = json.loads(path.read_text(encoding="utf-8"))
+    differing = [f"{k} was {old.get(k)}, is {new.get(k)}" for k in sorted({*old, *new}) if old.get(k) != new.get(k)]
+    if differing:
+        raise UserError(
+            f"{workdir} holds a run of another config ({'; '.join(differing)}); choose another --workdir, "
+            "or give the config of that run"
+        )
+
+
+@functools.cache
+def _stop_requests() -> list[int]:
+    """A list that Ctrl-C and SIGTERM (preemption) append to, so that a run can stop between two steps."""
+    requests: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda received, _: requests.append(received))
+    return requests
+
+
+def train(config: TrainConfig, workdir: str | Path, command: str = COMMAND) -> Path | None:
+    """Run a recipe to its end, from the latest checkpoint in the workdir if there is one.
+
+    Returns the bundle's folder, or None if Ctrl-C or SIGTERM stopped the run (after saving).
+    Raises UserError for data or a workdir that cannot be used, and when the loss is not finite.
+    """
+    workdir = Path(workdir)
+    bundle_path = workdir / "bundle"
+    held_out = sources.read_names(config.held_out) if config.held_out else frozenset()
+    train_paths, validation_paths = sources.split_folder(config.photos, held_out)
+    source = sources.CleanPhotos(train_paths, config.crops_per_photo)
+    steps_per_epoch = pipeline.steps_per_epoch(source, config.batch_size)
+    total_steps = config.epochs * steps_per_epoch
+    if config.batch_size % jax.device_count():
+        raise UserError(f"batch_size {config.batch_size} cannot be shared by {jax.device_count()} devices")
+    _refuse_other_config(workdir, config)
+    if bundle_path.exists():
+        print(f"{workdir}: this run has ended; its bundle is {bundle_path}")
+        return bundle_path
+
+    model = MPRNet(config.model, dtype=jnp.dtype(config.dtype))
+    schedule = make_schedule(config, steps_per_epoch)
+    optimizer = make_optimizer(config, schedule)
+    train_step = make_train_step(model, optimizer, stages_loss(config.loss, config.clip_before_loss), config.ema_decay)
+    predict = jax.jit(lambda params, image: model.apply({"params": params}, image)[0])
+    mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
+    replicated, sharded = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
+    state = jax.device_put(init_state(_first_params(config), optimizer), replicated)
+    pairs = validation_pairs(validation_paths, config.degradation)
+
+    with TrainingCheckpoints(workdir / "checkpoints") as checkpoints:
+        start = 0
+        abstract = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=replicated), state)
+        restored = checkpoints.restore_latest(abstract)
+        if restored is not None:
+            state, _, passed_over = restored
+            start = int(state.step)
+            for line in passed_over:
+                print(f"{line}; going on from the one before", file=sys.stderr)
+        print(
+            f"{'Resumed at' if start else 'Starting:'} step {start} of {total_steps} ({steps_per_epoch} an epoch), "
+            f"{count_parameters(state.params):,} parameters, {len(train_paths)} pictures to train on, "
+            f"{len(pairs)} held out, devices: {jax.device_count()} x {jax.devices()[0].device_kind}"
+        )
+        stop = _stop_requests()
+        stop.clear()
+        batches = _to_devices(
+            pipeline.batches(
+                source, config.degradation, config.patch_size, config.batch_size, config.seed, start_step=start
+            ),
+            sharded,
+        )
+        with tqdm(total=total_steps, initial=start, unit="step", dynamic_ncols=True) as bar:
+            log = Log(workdir, bar)
+            if start == 0 and pairs:
+                noisy = [metrics.psnr(pair["input"], pair["target"]) for pair in pairs]
+                log.write(step=0, validation_input_psnr=float(np.mean(noisy)))
+            for step in range(start + 1, total_steps + 1):
+                state, measured = train_step(state, next(batches))
+                bar.update()
+                if step % config.log_every == 0 or step == total_steps:
+                    numbers = {name: float(value) for name, value in measured.items()}
+                    log.write(step=step, lr=float(schedule(step - 1)), **numbers)
+                    if not math.isfinite(numbers["loss"]):
+                        raise UserError(
+                            f"the loss is {numbers['loss']} at step {step}; the last checkpoint is that of step "
+                            f"{max(checkpoints.steps(), default=0)}. Lower learning_rate or set clip_norm"
+                        )
+                if pairs and (step % config.validate_every == 0 or step == total_steps):
+                    log.write(step=step, validation_psnr=validate(predict, state.ema, pairs))
+                if stop or step % config.save_every == 0 or step == total_steps:
+                    checkpoints.save(step, state, {"config": to_json(config)})
+                if stop:
+                    print(f"\nstopped at step {step} and saved; the same command goes on from here")
+                    return None
+            log.close()
+        provenance = {
+            "source": "trained by mprnet_jax.train",
+            "command": command,
+            "steps": total_steps,
+            "config": to_json(config),
+            "version": importlib.metadata.version("mprnet_jax"),
+        }
+        save_bundle(bundle_path, Bundle(config.model, jax.device_get(state.ema), provenance))
+    print(f"done: {bundle_path}")
+    return bundle_path
+
+
+def _first_params(config: TrainConfig) -> Params:
+    if config.init_from is None:
+        return init_params(config.model, config.seed)
+    bundle = load_bundle(config.init_from)
+    if bundle.config != config.model:
+        raise UserError(f"{config.init_from} holds a network of {bundle.config}, the config wants {config.model}")
+    return bundle.params
+
+
+def _to_devices(batches: Iterator[pipeline.Batch], sharding: NamedSharding) -> Iterator[dict[str, jax.Array]]:
+    for batch in batches:
+        yield jax.tree.map(lambda a: jax.make_array_from_process_local_data(sharding, a), batch)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    argv = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(prog=f"python -m {COMMAND}", add_help=False, allow_abbrev=False)
+    parser.add_argument("--config", metavar="FILE", help="recipe, for example configs/denoise.py")
+    parser.add_argument("--workdir", metavar="DIR", help="folder for logs, checkpoints and the bundle")
+    own, overrides = parser.parse_known_args(argv)
+    with exit_on_user_error(COMMAND):
+        if own.config is None or (own.workdir is None and not {"-h", "--help"} & set(overrides)):
+            parser.print_usage(sys.stderr)
+            raise UserError("name a recipe and a folder: --config configs/denoise.py --workdir runs/denoise")
+        config = tyro.cli(
+            TrainConfig,
+            default=load_config(own.config),
+            args=overrides,
+            prog=f"python -m {COMMAND} --config FILE --workdir DIR",
+            description=f"Train MPRNet. Every field of {own.config} can be overridden here.",
+        )
+        train(config, own.workdir, command=f"python -m {COMMAND} {' '.join(argv)}")
+
+
+if __name__ == "__main__":
+    main()
