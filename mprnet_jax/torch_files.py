@@ -1,8 +1,7 @@
 """PyTorch's files read and written with NumPy alone: both layouts of torch.save, and safetensors.
 
-A .pth is a pickle, which can run any program when it is opened. The reader here calls nothing that a file names:
-the few names that checkpoints hold are mapped to stand-ins of ours, and any other name refuses the whole file.
-Tensors come as read-only NumPy arrays, views of the file's bytes, bfloat16 as ml_dtypes.bfloat16.
+Nothing that a file names is ever run (see torch_pickle). Tensors come as read-only NumPy arrays, views of the file's
+bytes, bfloat16 as ml_dtypes.bfloat16.
 """
 
 import contextlib
@@ -82,7 +81,7 @@ def read_bytes(data: bytes, path: str | Path) -> Any:
         raise UserError(f"{path}: damaged or cut short ({reason}); copy or download it again") from error
 
 
-# --- writing torch.save's zip layout ----------------------------------------
+# --- writing ----------------------------------------------------------------------------------------------------------
 
 
 def _pickled(value: Any) -> bytes:
@@ -152,7 +151,7 @@ def _new_file(path: Path, overwrite: bool) -> Iterator[BinaryIO]:
         part.unlink(missing_ok=True)
 
 
-# --- safetensors ---------------------------------------------------------------------------------------------------
+# --- safetensors ------------------------------------------------------------------------------------------------------
 # By hand because it is fifty lines: the length of a header, the header in JSON, the numbers. The safetensors package
 # would be one more thing to install; the tests check against it in both directions.
 

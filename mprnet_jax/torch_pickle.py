@@ -1,8 +1,8 @@
 """What is inside a .pth: a pickle of checkpoints, read without running anything that it names.
 
 A pickle can run any program when it is opened. Here the few names that checkpoints hold are mapped to stand-ins of
-ours, and any other name refuses the whole file. Damaged or hostile bytes raise an exception and no more: no size, length
-or index in them makes us take more memory than the file has bytes.
+ours, and any other name refuses the whole file. Damaged or hostile bytes raise an exception and no more: no size,
+length or index in them makes us take more memory than the file has bytes.
 """
 
 import io
@@ -108,10 +108,14 @@ class _LegacyStorages(_Storages):
             (count,) = struct.unpack(">q" if big_endian else "<q", file.read(8))
             if count != storage.size:
                 raise Malformed(f"storage {key} has {count} numbers, not {storage.size}")
-            storage[...] = from_bytes(file.read(storage.nbytes), storage.dtype, big_endian)
+            numbers = from_bytes(file.read(storage.nbytes), storage.dtype, big_endian)
+            if numbers.size != count:  # assigning would repeat a single number that is left
+                raise Malformed(f"the end is missing, from storage {key} on")
+            storage[...] = numbers
 
 
-def from_bytes(data: bytes, dtype: np.dtype, big_endian: bool) -> np.ndarray:
+def from_bytes(data: bytes | memoryview, dtype: np.dtype, big_endian: bool) -> np.ndarray:
+    """Numbers of a type that NumPy may not know to byteswap (bfloat16), as a view where it can be one."""
     raw = np.frombuffer(data, f"{'>' if big_endian else '<'}u{dtype.itemsize}")
     return raw.astype(f"u{dtype.itemsize}", copy=False).view(dtype)
 
@@ -167,9 +171,9 @@ ALLOWED: dict[tuple[str, str], Any] = {
 }
 
 
-# torch.save uses protocol 2. Of its opcodes those are left out that make objects past find_class and persistent_load.
+# torch.save uses protocol 2. Of its opcodes those are left out that get round the checks below.
 OPCODES = {ord(opcode.code) for opcode in pickletools.opcodes if opcode.proto <= 2} - set(
-    pickle.INST + pickle.OBJ + pickle.NEWOBJ + pickle.EXT1 + pickle.EXT2 + pickle.EXT4 + pickle.PERSID
+    pickle.INST + pickle.OBJ + pickle.NEWOBJ + pickle.EXT1 + pickle.EXT2 + pickle.EXT4 + pickle.PERSID + pickle.DICT
 )
 
 
@@ -195,29 +199,37 @@ class _Unpickler(pickle._Unpickler):
             raise Malformed("a storage without a type, key or size")
         return self.storages.get(key, dtype, count)
 
+    def load_global(self) -> None:
+        module, name = self.readline(), self.readline()
+        if not name.endswith(b"\n"):
+            raise Malformed("the end is missing")
+        self.append(self.find_class(module[:-1].decode(), name[:-1].decode()))
+
     def load_build(self) -> None:
         """Drop an object's attributes: a state dict's `_metadata` is all that files have there."""
         self.stack.pop()
 
-    def load_setitems(self) -> None:
+    def put(self, items: list) -> None:
         """Keys are words and numbers: hashing a key that is nested a million deep would crash Python."""
-        items = self.pop_mark()
         if not isinstance(self.stack[-1], dict) or any(type(key) not in (str, int) for key in items[::2]):
             raise Malformed("a dictionary with keys that are no names")
         self.stack[-1].update(zip(items[::2], items[1::2], strict=True))
 
     def load_setitem(self) -> None:
         value, key = self.stack.pop(), self.stack.pop()
-        self.metastack.append(self.stack)
-        self.stack = [key, value]
-        self.load_setitems()
+        self.put([key, value])
 
-    dispatch.update(
-        {pickle.BUILD[0]: load_build, pickle.SETITEM[0]: load_setitem, pickle.SETITEMS[0]: load_setitems},
-    )
+    def load_setitems(self) -> None:
+        self.put(self.pop_mark())
+
+    dispatch[pickle.GLOBAL[0]] = load_global
+    dispatch[pickle.BUILD[0]] = load_build
+    dispatch[pickle.SETITEM[0]] = load_setitem
+    dispatch[pickle.SETITEMS[0]] = load_setitems
 
 
 def read_zip(data: bytes) -> Any:
+    """The object in today's layout: a zip file with the pickle and each storage as an entry."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         names = archive.namelist()
         folders = [name.removesuffix("/data.pkl") for name in names if name.endswith("/data.pkl")]
@@ -230,11 +242,12 @@ def read_zip(data: bytes) -> Any:
 
 
 def read_legacy(data: bytes) -> Any:
+    """The object in the layout before PyTorch 1.6: five pickles in a row, then the storages."""
     file = io.BytesIO(data)
     nothing = _Storages(0)
     if _Unpickler(file, nothing).load() != LEGACY_MAGIC:
         raise Malformed("no magic number")
-    _protocol, system = _Unpickler(file, nothing).load(), _Unpickler(file, nothing).load()
+    _protocol, system = (_Unpickler(file, nothing).load() for _ in range(2))
     storages = _LegacyStorages(len(data))
     content = _Unpickler(file, storages).load()
     keys = _Unpickler(file, nothing).load()

@@ -131,7 +131,7 @@ class Log:
     """log.jsonl: a line of JSON for everything that was measured; also what the progress bar shows."""
 
     def __init__(self, workdir: Path, bar: tqdm) -> None:
-        self._file = open(workdir / "log.jsonl", "a", encoding="utf-8")  # noqa: SIM115  (closed by close)
+        self._file = open(workdir / "log.jsonl", "a", encoding="utf-8")  # noqa: SIM115  (closed by __exit__)
         self._bar = bar
 
     def write(self, **measured: float | str) -> None:
@@ -139,7 +139,10 @@ class Log:
         print(json.dumps({**line, "time": round(time.time(), 1)}), file=self._file, flush=True)
         self._bar.set_postfix({k: f"{v:.4g}" for k, v in line.items() if isinstance(v, float)})
 
-    def close(self) -> None:
+    def __enter__(self) -> "Log":
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
 
@@ -195,7 +198,7 @@ def train(config: TrainConfig, workdir: str | Path, command: str = COMMAND) -> P
     predict = jax.jit(lambda params, image: model.apply({"params": params}, image)[0])
     mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
     replicated, sharded = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
-    state = jax.device_put(init_state(_first_params(config), optimizer), replicated)
+    state = jax.device_put(init_state(first_params(config), optimizer), replicated)
     pairs = validation_pairs(validation_paths, config.degradation)
 
     with TrainingCheckpoints(workdir / "checkpoints") as checkpoints:
@@ -220,8 +223,7 @@ def train(config: TrainConfig, workdir: str | Path, command: str = COMMAND) -> P
             ),
             sharded,
         )
-        with tqdm(total=total_steps, initial=start, unit="step", dynamic_ncols=True) as bar:
-            log = Log(workdir, bar)
+        with tqdm(total=total_steps, initial=start, unit="step", dynamic_ncols=True) as bar, Log(workdir, bar) as log:
             if start == 0 and pairs:
                 noisy = [metrics.psnr(pair["input"], pair["target"]) for pair in pairs]
                 log.write(step=0, validation_input_psnr=float(np.mean(noisy)))
@@ -243,7 +245,6 @@ def train(config: TrainConfig, workdir: str | Path, command: str = COMMAND) -> P
                 if stop:
                     print(f"\nstopped at step {step} and saved; the same command goes on from here")
                     return None
-            log.close()
         provenance = {
             "source": "trained by mprnet_jax.train",
             "command": command,
@@ -256,7 +257,11 @@ def train(config: TrainConfig, workdir: str | Path, command: str = COMMAND) -> P
     return bundle_path
 
 
-def _first_params(config: TrainConfig) -> Params:
+def first_params(config: TrainConfig) -> Params:
+    """What a run starts from: random parameters, or those of the bundle that the config names.
+
+    Raises UserError if the bundle holds a network of other sizes.
+    """
     if config.init_from is None:
         return init_params(config.model, config.seed)
     bundle = load_bundle(config.init_from)

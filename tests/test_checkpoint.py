@@ -1,0 +1,105 @@
+"""Bundles and training checkpoints: what is saved comes back, and damage is noticed."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from mprnet_jax.checkpoint import Bundle, TrainingCheckpoints, load_bundle, save_bundle
+from mprnet_jax.errors import UserError
+from mprnet_jax.model import init_params
+
+
+@pytest.fixture
+def bundle(tiny):
+    return Bundle(tiny, init_params(tiny, seed=0), {"source": "a test", "licence": None})
+
+
+def largest_file(folder):
+    return max((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+
+
+def test_a_bundle_comes_back_bit_for_bit_wherever_it_is_moved(tmp_path, bundle):
+    save_bundle(tmp_path / "a", bundle)
+    (tmp_path / "a").rename(tmp_path / "b")
+    loaded = load_bundle(tmp_path / "b")
+    assert loaded.config == bundle.config
+    assert loaded.provenance == bundle.provenance
+    jax.tree.map(np.testing.assert_array_equal, loaded.params, bundle.params)
+
+
+def test_a_bundle_is_never_overwritten(tmp_path, bundle):
+    save_bundle(tmp_path / "a", bundle)
+    with pytest.raises(UserError, match="a exists; choose another folder"):
+        save_bundle(tmp_path / "a", bundle)
+
+
+def test_a_missing_or_foreign_folder_is_named_with_the_remedy(tmp_path):
+    with pytest.raises(UserError, match="none: no such folder; a checkpoint is a folder written by"):
+        load_bundle(tmp_path / "none")
+    with pytest.raises(UserError, match="not a checkpoint bundle"):
+        load_bundle(tmp_path)
+
+
+def test_a_flipped_bit_is_noticed(tmp_path, bundle):
+    save_bundle(tmp_path / "a", bundle)
+    path = largest_file(tmp_path / "a" / "params")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="damaged"):
+        load_bundle(tmp_path / "a")
+
+
+def test_a_truncated_file_is_noticed(tmp_path, bundle):
+    save_bundle(tmp_path / "a", bundle)
+    path = largest_file(tmp_path / "a" / "params")
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(UserError, match="damaged bundle"):
+        load_bundle(tmp_path / "a")
+
+
+def test_sizes_that_are_no_network_are_refused(tmp_path, bundle):
+    save_bundle(tmp_path / "a", bundle)
+    sizes = {**dataclasses.asdict(bundle.config), "n_feat": -3}
+    (tmp_path / "a" / "config" / "metadata").write_text(json.dumps(sizes))
+    with pytest.raises(UserError, match="n_feat must be a positive whole number"):
+        load_bundle(tmp_path / "a")
+
+
+def state(value):
+    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    tree = {"w": jax.device_put(np.full((64, 64), value, np.float32), sharding)}
+    return tree, jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding), tree)
+
+
+def test_the_latest_whole_checkpoint_is_restored_and_the_damaged_one_named(tmp_path):
+    with TrainingCheckpoints(tmp_path) as checkpoints:
+        for step in (1, 2, 3):
+            checkpoints.save(step, state(step)[0], {"note": step})
+    with TrainingCheckpoints(tmp_path) as checkpoints:
+        assert checkpoints.steps() == [2, 3]
+        restored, about, passed_over = checkpoints.restore_latest(state(0)[1])
+        assert (float(restored["w"][0, 0]), about["note"], passed_over) == (3, 3, [])
+    path = largest_file(tmp_path / "3" / "state")
+    path.write_bytes(path.read_bytes()[:-50])
+    with TrainingCheckpoints(tmp_path) as checkpoints:
+        restored, about, passed_over = checkpoints.restore_latest(state(0)[1])
+        assert (float(restored["w"][0, 0]), about["note"]) == (2, 2)
+        assert len(passed_over) == 1
+        assert "checkpoint 3" in passed_over[0]
+
+
+def test_without_a_checkpoint_there_is_nothing_to_restore(tmp_path):
+    with TrainingCheckpoints(tmp_path) as checkpoints:
+        assert checkpoints.restore_latest(state(0)[1]) is None
+
+
+def test_with_none_whole_the_run_is_refused(tmp_path):
+    with TrainingCheckpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, state(1)[0], {})
+    (tmp_path / "1" / "about" / "metadata").write_text("{")
+    with TrainingCheckpoints(tmp_path) as checkpoints, pytest.raises(UserError, match="start again in a new --workdir"):
+        checkpoints.restore_latest(state(0)[1])

@@ -1,0 +1,143 @@
+"""The network's shapes, sizes and invariants. Against PyTorch: test_model_torch.py."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mprnet_jax.model import (
+    CAB,
+    PRESETS,
+    MPRNet,
+    MPRNetConfig,
+    abstract_params,
+    count_parameters,
+    downsample,
+    init_params,
+    merge,
+    spatial_mean,
+    split,
+    upsample,
+)
+
+# Table in the paper's supplement; the released files agree.
+OFFICIAL_COUNT = {"deblurring": 20_127_073, "denoising": 15_741_025, "deraining": 3_637_249}
+
+
+@pytest.mark.parametrize("name", OFFICIAL_COUNT)
+def test_parameter_count_is_the_official_one(name):
+    assert count_parameters(abstract_params(PRESETS[name])) == OFFICIAL_COUNT[name]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_gives_three_images_of_the_inputs_size(name):
+    cfg = PRESETS[name]
+    image = jax.ShapeDtypeStruct((2, 64, 72, 3), jnp.float32)
+    outputs = jax.eval_shape(lambda p, x: MPRNet(cfg).apply({"params": p}, x), abstract_params(cfg), image)
+    assert [output.shape for output in outputs] == [image.shape] * 3
+
+
+def test_one_prelu_slope_is_shared_by_the_whole_network(tiny):
+    paths = [jax.tree_util.keystr(p) for p, _ in jax.tree_util.tree_leaves_with_path(abstract_params(tiny))]
+    assert [p for p in paths if "slope" in p] == ["['act']['negative_slope']"]
+
+
+def test_parameters_stay_float32_and_outputs_are_float32_when_computing_in_bfloat16(tiny):
+    params = init_params(tiny, seed=0)
+    image = np.random.default_rng(0).random((1, 32, 32, 3), np.float32)
+    outputs = jax.jit(MPRNet(tiny, dtype=jnp.bfloat16).apply)({"params": params}, image)
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype(np.float32)}
+    assert {output.dtype for output in outputs} == {np.dtype(np.float32)}
+
+
+def test_first_parameters_are_uniform_within_one_over_the_root_of_the_fan_in():
+    params = init_params(PRESETS["light"], seed=0)
+    kernel = params["stage3_orsnet"]["orb1"]["body"]["cab0"]["conv1"]["kernel"]
+    bound = 1 / np.sqrt(3 * 3 * 32)
+    assert kernel.shape == (3, 3, 32, 32)
+    assert 0.99 * bound < np.abs(kernel).max() <= bound
+    np.testing.assert_allclose(kernel.std(), bound / np.sqrt(3), rtol=0.02)  # a uniform distribution's
+    assert params["act"]["negative_slope"] == 0.25
+
+
+def test_linens_own_init_draws_from_the_same_distribution():
+    cfg = MPRNetConfig(n_feat=32, scale_unetfeats=0, scale_orsnetfeats=0)
+    linens = CAB(cfg, nn.relu).init(jax.random.key(0), jnp.zeros((1, 8, 8, 32)))["params"]
+    ours = init_params(cfg, seed=0)["shallow_feat1_cab"]
+    assert jax.tree.structure(ours) == jax.tree.structure(linens)
+    for (path, a), b in zip(jax.tree_util.tree_leaves_with_path(ours), jax.tree.leaves(linens), strict=True):
+        np.testing.assert_allclose(a.std(), b.std(), rtol=0.15, err_msg=jax.tree_util.keystr(path))
+
+
+@pytest.mark.parametrize("shape", [(1, 60, 64, 3), (1, 64, 36, 3), (1, 64, 64, 1)])
+def test_a_size_that_is_no_multiple_of_8_is_refused_with_the_remedy(tiny, shape):
+    with pytest.raises(ValueError, match=r"multiples of 8, got .*; pad the image first \(tiling.pad_to_multiple\)"):
+        jax.eval_shape(MPRNet(tiny).init, jax.random.key(0), jax.ShapeDtypeStruct(shape, jnp.float32))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ((0, 4, 4), "n_feat must be a positive whole number, got 0"),
+        ((2, 4, 4), "n_feat 2 leaves the channel attention no channel"),
+        ((8, 4, 4, 1, 2), "kernel_size must be odd, got 2"),
+    ],
+)
+def test_impossible_sizes_are_refused(sizes, message):
+    with pytest.raises(ValueError, match=message):
+        MPRNetConfig(*sizes)
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_merge_undoes_split_and_halves_of_one_image_stay_adjacent(axis):
+    x = jnp.arange(2 * 8 * 16 * 3.0).reshape(2, 8, 16, 3)
+    halves = split(x, axis)
+    np.testing.assert_array_equal(merge(halves, axis), x)
+    first, second = jnp.split(x[0], 2, axis=axis - 1)
+    np.testing.assert_array_equal(halves[0], first)
+    np.testing.assert_array_equal(halves[1], second)
+
+
+def test_downsampling_is_the_mean_of_each_2_by_2():
+    x = np.random.default_rng(0).random((2, 6, 10, 3))
+    expected = (x[:, ::2, ::2] + x[:, 1::2, ::2] + x[:, ::2, 1::2] + x[:, 1::2, 1::2]) / 4
+    np.testing.assert_allclose(downsample(jnp.asarray(x, jnp.float32)), expected, atol=1e-6)
+
+
+def test_upsampling_weighs_neighbours_three_to_one_and_repeats_the_border():
+    row = np.array([1.0, 5.0, 3.0], np.float32)  # align_corners=False: new centres lie 1/4 pixel beside the old ones
+    up = upsample(jnp.asarray(row).reshape(1, 1, 3, 1))
+    np.testing.assert_allclose(up[0, 0, :, 0], [1, 2, 4, 4.5, 3.5, 3], atol=1e-6)
+
+
+def test_the_mean_of_a_megapixel_keeps_its_digits():
+    x = np.random.default_rng(0).random((1, 1024, 2048, 1), np.float32)
+    expected = x.astype(np.float64).mean()
+    np.testing.assert_allclose(float(jax.jit(spatial_mean)(x)[0, 0, 0, 0]), expected, rtol=3e-7)
+
+
+def test_images_of_a_batch_do_not_touch_each_other(tiny):
+    apply, params = jax.jit(MPRNet(tiny).apply), init_params(tiny, seed=0)
+    images = np.random.default_rng(0).random((3, 32, 40, 3), np.float32)
+    together = apply({"params": params}, images)
+    for i in range(3):
+        alone = apply({"params": params}, images[i : i + 1])
+        for a, b in zip(alone, together, strict=True):
+            np.testing.assert_allclose(a[0], b[i], atol=1e-5)
+
+
+def test_every_parameter_gets_a_gradient(tiny):
+    params = init_params(tiny, seed=0)
+    image = np.random.default_rng(0).random((1, 32, 32, 3), np.float32)
+    loss = lambda p: sum(jnp.abs(output - 0.3).mean() for output in MPRNet(tiny).apply({"params": p}, image))
+    grads = jax.jit(jax.grad(loss))(params)
+    for path, grad in jax.tree_util.tree_leaves_with_path(grads):
+        assert np.abs(grad).max() > 0, jax.tree_util.keystr(path)
+
+
+def test_blocks_are_linen_modules_of_their_papers_name():
+    from mprnet_jax import model
+
+    for name in "CALayer CAB ORB SAM DownSample UpSample SkipUpSample Encoder Decoder ORSNet MPRNet".split():
+        assert issubclass(getattr(model, name), nn.Module)

@@ -1,0 +1,134 @@
+"""The training command, on a tiny network."""
+
+import dataclasses
+import json
+import os
+import signal
+
+import jax
+import numpy as np
+import pytest
+
+from mprnet_jax import images
+from mprnet_jax.checkpoint import Bundle, load_bundle, save_bundle
+from mprnet_jax.config import TrainConfig
+from mprnet_jax.data.degrade import Noise
+from mprnet_jax.errors import UserError
+from mprnet_jax.model import init_params
+from mprnet_jax.train import Log, first_params, main, train
+
+
+@pytest.fixture
+def config(tmp_path, photo, tiny) -> TrainConfig:
+    photos = tmp_path / "photos"
+    for i in range(5):
+        images.write(photos / f"{i}.png", np.roll(photo, 7 * i, axis=1))
+    (tmp_path / "held_out.txt").write_text("4.png\n")
+    return TrainConfig(
+        model=tiny,
+        photos=photos,
+        held_out=tmp_path / "held_out.txt",
+        degradation=Noise((25, 25)),
+        epochs=6,
+        batch_size=4,
+        patch_size=16,
+        schedule="steps",
+        learning_rate=2e-3,
+        warmup_epochs=1,
+        ema_decay=0.9,
+        crops_per_photo=2,
+        log_every=1,
+        validate_every=6,
+        save_every=4,
+    )
+
+
+def log_of(workdir):
+    return [json.loads(line) for line in (workdir / "log.jsonl").read_text().splitlines()]
+
+
+def test_a_run_leaves_a_bundle_that_knows_where_it_comes_from_and_a_log(tmp_path, config):
+    bundle_path = train(config, tmp_path / "run", command="the command")
+    bundle = load_bundle(bundle_path)
+    assert bundle.config == config.model
+    assert bundle.provenance["command"] == "the command"
+    assert bundle.provenance["steps"] == 12
+    log = log_of(tmp_path / "run")
+    losses = [line["loss"] for line in log if "loss" in line]
+    assert len(losses) == 12
+    assert np.mean(losses[-3:]) < np.mean(losses[:3])
+    assert [line["step"] for line in log if "validation_psnr" in line] == [6, 12]
+    assert train(config, tmp_path / "run") == bundle_path  # ended: nothing to do
+
+
+def test_a_run_that_was_stopped_and_resumed_equals_one_that_was_not(tmp_path, config, monkeypatch):
+    whole = load_bundle(train(config, tmp_path / "whole"))
+
+    write = Log.write
+
+    def stop_after_five(self, **measured):
+        write(self, **measured)
+        if measured["step"] == 5 and "loss" in measured:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Log, "write", stop_after_five)
+    assert train(config, tmp_path / "stopped") is None
+    assert max(int(p.name) for p in (tmp_path / "stopped" / "checkpoints").iterdir()) < 12
+    monkeypatch.undo()
+    resumed = load_bundle(train(config, tmp_path / "stopped"))
+    jax.tree.map(np.testing.assert_array_equal, resumed.params, whole.params)
+    losses = lambda run: [(line["step"], line["loss"]) for line in log_of(tmp_path / run) if "loss" in line]
+    assert losses("stopped") == losses("whole")
+
+
+def test_a_workdir_of_another_config_is_refused_with_the_differences(tmp_path, config):
+    train(dataclasses.replace(config, epochs=2), tmp_path / "run")
+    with pytest.raises(UserError, match=r"run of another config \(epochs was 2, is 6\); choose another --workdir"):
+        train(config, tmp_path / "run")
+
+
+def test_a_run_can_start_from_a_bundle_of_the_same_sizes_only(tmp_path, config):
+    params = init_params(config.model, seed=5)
+    save_bundle(tmp_path / "start", Bundle(config.model, params, {}))
+    config = dataclasses.replace(config, init_from=tmp_path / "start")
+    jax.tree.map(np.testing.assert_array_equal, first_params(config), params)
+    wider = dataclasses.replace(config, model=dataclasses.replace(config.model, n_feat=12))
+    with pytest.raises(UserError, match="n_feat=6, .* the config wants .*n_feat=12"):
+        first_params(wider)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_with_the_remedy(tmp_path, config, monkeypatch):
+    def broken(*_):
+        return lambda state, _: (state, {"loss": np.float32(np.nan)})
+
+    monkeypatch.setattr("mprnet_jax.train.make_train_step", broken)
+    with pytest.raises(UserError, match=r"the loss is nan at step 1; .* step 0. Lower learning_rate or set clip_norm"):
+        train(config, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "name a recipe and a folder"),
+        (["--config", "none.py", "--workdir", "run"], "none.py: no such config file; the recipes are in configs/"),
+        (["--config", "{empty}", "--workdir", "run"], "no recipe; a config file defines get_config()"),
+        (["--config", "{good}", "--workdir", "run", "--photos", "nowhere"], "nowhere: no such file or folder"),
+        (["--config", "{good}", "--workdir", "run", "--patch-size", "20"], "patch_size must be a positive multiple"),
+        (["--config", "{good}", "--workdir", "run", "--batch-sise", "2"], "--batch-sise"),
+        (["--config", "{good}", "--workdir", "run", "--batch-size", "two"], "invalid"),
+    ],
+)
+def test_a_users_mistake_is_one_message_and_exit_code_2(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.py").write_text("")
+    (tmp_path / "good.py").write_text(
+        "from pathlib import Path\nfrom mprnet_jax.config import TrainConfig\nfrom mprnet_jax.model import PRESETS\n"
+        "def get_config():\n    return TrainConfig(PRESETS['light'], Path('photos'), 4, 2, 16)\n"
+    )
+    files = {"empty": tmp_path / "empty.py", "good": tmp_path / "good.py"}
+    with pytest.raises(SystemExit) as exit_info:
+        main([argument.format(**files) for argument in arguments])
+    assert exit_info.value.code == 2
+    output = capsys.readouterr()
+    assert message in output.err + output.out
+    assert "Traceback" not in output.err
