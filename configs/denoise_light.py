@@ -1,7 +1,7 @@
 """The light denoiser that ships, first part: small patches. On 2 CPU cores.
 
 python -m mprnet_jax.train --config configs/denoise_light.py --workdir runs/denoise_light --photos DIR
-Then configs/denoise_light_finish.py. What it reached: docs/models/denoising-light.md.
+Then configs/denoise_light_finish.py. What it reached: docs/models/denoising_light.md.
 """
 
 from pathlib import Path

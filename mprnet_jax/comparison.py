@@ -129,7 +129,7 @@ def _picks(compared: Comparison) -> dict[str, str]:
     change, names = compared.change, compared.images
     order = np.argsort(change, kind="stable")
     picks = {
-        "B gains most": names[order[-1]],
+        "B gains most" if change[order[-1]] > 0 else "B loses least": names[order[-1]],
         "B loses most" if change[order[0]] < 0 else "B gains least": names[order[0]],
         "median difference": names[order[(len(order) - 1) // 2]],
     }
@@ -170,12 +170,11 @@ def render(compared: Comparison) -> str:
         ends = (number(column, value, signed=True) for value in (difference.mean, difference.low, difference.high))
         both = (number(column, float(values.mean())) for values in compared.values[column])
         means.append([LABELS[column], *both, *ends, f"{difference.p:.2g}"])
-    settings = {"weights or images": "source", "SHA-256": "sha256", "options": "options", "config": "config"}
-    how = {"A": a.verdict, "B": b.verdict}
-    for label, key in settings.items():
-        how |= {
-            f"{run}: {label}": x.restored_by[key] for run, x in zip("AB", (a, b), strict=True) if key in x.restored_by
-        }
+    how: dict[str, str] = {}
+    for run, result in (("A", a), ("B", b)):
+        how[run] = f"{result.restored_by['source']}; {result.verdict}"
+        how[f"{run}: SHA-256"] = result.restored_by["sha256"]
+        how[f"{run}: options"] = tables.options_text(result.restored_by["options"]) or "-"
     captions, rows = {}, []
     for name, in_a, in_b, change in zip(compared.images, a_values, b_values, compared.change, strict=True):
         captions[name] = {"A": f"A: {number(first, in_a)} dB", "B": f"B: {number(first, in_b)} dB"}

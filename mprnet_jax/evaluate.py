@@ -176,6 +176,7 @@ def evaluate_set(request: Request, name: str, test_set: TestSet, runs: list[Run]
         else:
             keep = folder if request.save_restored else None
             rows, refused = scoring.score_set(protocol, pairs, run, request.workers, not request.skip_input, keep)
+        again = functools.cache(run.restore)  # a few images for the reports: variants may show the same ones
         for variant in run.variants:
             result = Result(
                 protocol=name,
@@ -189,7 +190,7 @@ def evaluate_set(request: Request, name: str, test_set: TestSet, runs: list[Run]
             )
             scoring.save(folder / variant, result)
             if result.columns and result.images:
-                restored = lambda pair, run=run, variant=variant: run.restore(pair)[variant]
+                restored = lambda pair, again=again, variant=variant: again(pair)[variant]
                 report.write(folder / variant / "report.html", result, pairs, restored)
             results.append(result)
     return results

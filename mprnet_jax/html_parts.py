@@ -60,15 +60,16 @@ font-size:.8rem;pointer-events:none}.slider .l{left:.5rem}.slider .r{right:.5rem
 .pick button{font:inherit;font-size:.85rem;padding:.2rem .7rem;border-radius:99px;border:1px solid var(--line);
 background:var(--back);color:var(--text);cursor:pointer}.pick button[aria-pressed=true]{background:var(--mark);
 border-color:var(--mark);color:var(--back)}
-.strip{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:.5rem;margin:.5rem 0}
-figure{margin:0}figure img{width:100%;display:block;border-radius:4px}figcaption{font-size:.8rem;color:var(--soft)}
+.strip{display:grid;grid-template-columns:repeat(var(--n),minmax(0,1fr));gap:.5rem;margin:.5rem 0}
+figure{margin:0}figure img{width:100%;display:block;border-radius:4px}figcaption{font-size:.8rem;color:var(--soft);
+overflow-wrap:anywhere}
 .bar{height:.6rem;border-radius:3px;max-width:16rem}
 .plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(280px,1fr));gap:1.25rem}
 .plot p{font-size:.85rem;color:var(--soft)}
 svg{width:100%;height:auto;display:block}svg text{fill:var(--soft);font-size:11px}
 svg .axis{stroke:var(--line)}svg .bar1{fill:var(--mark)}svg .bar2{fill:var(--other)}
 svg .line{stroke:var(--text);stroke-dasharray:3 3}svg circle{fill:var(--mark);fill-opacity:.65}
-@media(max-width:520px){body{padding:1rem .75rem 3rem}h1{font-size:1.3rem}.strip{grid-template-columns:1fr 1fr}
+@media(max-width:520px){body{padding:1rem .75rem 3rem}h1{font-size:1.3rem}
 .tiles{grid-template-columns:1fr 1fr}.tile b{font-size:1.3rem}}
 """
 
@@ -149,23 +150,26 @@ def views(shown: dict[str, np.ndarray], captions: dict[str, str]) -> str:
     as_bytes = {name: image if image.dtype == np.uint8 else images.to_uint8(image) for name, image in shown.items()}
     *restored, truth = list(shown)
     full = error_scale([shown[name] for name in restored], shown[truth])
-    pairs = [(restored[i], name) for i in range(len(restored)) for name in [*restored[i + 1 :], truth]]
+    pairs = [(left, right) for i, left in enumerate(shown) for right in list(shown)[i + 1 :]]
+    first = (restored[-2], restored[-1]) if len(restored) > 1 else pairs[0]
+    pairs.sort(key=lambda pair: pair != first)
     buttons = "".join(
         f'<button type="button" data-pair="{escape(left)}|{escape(right)}">{escape(left)} | {escape(right)}</button>'
         for left, right in pairs
     )
-    width = shown[truth].shape[1]
     small = "".join(_figure(name, data_uri(image), captions.get(name, name)) for name, image in as_bytes.items())
     maps = "".join(
         _figure(what := f"error of {name}", data_uri(error_map(shown[name], shown[truth], full), lossless=False), what)
         for name in restored
     )
+    widest = max(shown[truth].shape[1], NARROWEST)
     gradient = ",".join(f"rgb({r},{g},{b})" for r, g, b in ERROR_COLOURS)
     return (
-        f'<div class="views"><div class="slider" style="max-width:{max(width, NARROWEST)}px"><img alt=""><img class="over" '
-        'alt=""><i></i><span class="l"></span><span class="r"></span><input type="range" min="0" max="100" step="0.5" '
-        'value="50" aria-label="where the left image ends and the right one begins"></div>'
-        f'<div class="pick">{buttons}</div><div class="strip">{small}{maps}</div>'
+        f'<div class="views" style="--n:{len(shown)}"><div class="slider" style="max-width:{widest}px">'
+        '<img alt=""><img class="over" alt=""><i></i><span class="l"></span><span class="r"></span>'
+        '<input type="range" min="0" max="100" step="0.5" value="50" '
+        'aria-label="where the left image ends and the right one begins"></div>'
+        f'<div class="pick">{buttons}</div><div class="strip">{small}</div><div class="strip">{maps}</div>'
         f'<div class="bar" style="background:linear-gradient(90deg,{gradient})"></div>'
         f'<p class="soft">error maps: 0 to {255 * full:.0f} grey levels or more, mean of the channels</p></div>'
     )

@@ -189,7 +189,8 @@ def save_picture(path: str | Path, pixels: np.ndarray, like: Picture | None = No
     except picture_files.Refusal as error:
         raise UserError(f"{path}: {error}") from error
     except Exception as error:  # the encoders' own limits: notes too long for JPEG, more than 4 GB for TIFF
-        raise UserError(f"{path}: {format_name} cannot hold it ({_reason(error)}); write .png instead") from error
+        other = ".tif" if format_name == "PNG" else ".png"
+        raise UserError(f"{path}: {format_name} cannot hold it ({_reason(error)}); write {other} instead") from error
     _write_whole(path, data)
 
 
@@ -216,7 +217,7 @@ def _is_transparent(picture: Picture) -> bool:
 def _check_side(path: Path, format_name: str, pixels: np.ndarray) -> None:
     limit = MAX_SIDE.get(format_name, max(pixels.shape))
     if max(pixels.shape) > limit:
-        raise UserError(f"{path}: {format_name} ends at {limit} pixels a side; write .png or .tif")
+        raise UserError(f"{path}: {format_name} ends at {limit} pixels a side; write .tif")
 
 
 def _reason(error: Exception) -> str:

@@ -3,7 +3,7 @@
 import argparse
 import dataclasses
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -17,6 +17,23 @@ COMMAND = "mprnet_jax.infer"
 SAMPLES = Path(__file__).parent / "samples"
 
 
+@dataclasses.dataclass(frozen=True)
+class Naming:
+    """Where results go and what they are called: folders below an input folder are mirrored."""
+
+    output: Path
+    suffix: str = ""  # put behind the name, before the ending
+    ending: str | None = None  # ".png", for example; None: that of the input
+    recursive: bool = False  # also the pictures in folders below an input folder
+
+    def jobs(self, entry: str | Path) -> Iterator[tuple[Path, Path]]:
+        """(picture, result) for a file or for each picture of a folder. Raises UserError if there is none."""
+        root = Path(entry)
+        for path in images.find(root, recursive=self.recursive):
+            folder = path.relative_to(root).parent if root.is_dir() else Path()
+            yield path, self.output / folder / f"{path.stem}{self.suffix}{self.ending or path.suffix}"
+
+
 @dataclasses.dataclass
 class Summary:
     """What became of the pictures of a run."""
@@ -25,48 +42,56 @@ class Summary:
     skipped: int = 0  # the result was there already
     failed: list[str] = dataclasses.field(default_factory=list)  # a line for each
 
+    def fail(self, error: UserError) -> None:
+        self.failed.append(str(error))
+        tqdm.write(f"{COMMAND}: error: {error}", file=sys.stderr)
+
     def __str__(self) -> str:
         counts = [(self.restored, "restored"), (self.skipped, "there already"), (len(self.failed), "failed")]
         return ", ".join(f"{count} {what}" for count, what in counts if count) or "nothing to do"
 
 
-def _fail(summary: Summary, error: UserError) -> None:
-    summary.failed.append(str(error))
-    tqdm.write(f"{COMMAND}: error: {error}", file=sys.stderr)
+def restore_file(restorer: Restorer, path: Path, result: Path, quality: int = 95) -> None:
+    """Restore one picture into a file with its depth, alpha, profile and notes. Raises UserError."""
+    picture = images.open_picture(path)
+    images.check_savable(result, picture)  # before the work, not after it
+    images.save_picture(result, restorer(images.to_float(picture.pixels)), picture, quality=quality)
 
 
-def restore_files(restorer: Restorer, inputs: Iterable[str | Path], output: Path, overwrite: bool = False) -> Summary:
-    """Restore files, and the pictures of folders, into a folder, under their own names.
+def restore_files(
+    restorer: Restorer, inputs: Iterable[str | Path], naming: Naming, overwrite: bool = False, quality: int = 95
+) -> Summary:
+    """Restore files and folders of pictures.
 
-    What cannot be restored is reported on stderr and left out; an input is never overwritten.
+    What cannot be restored is reported on stderr and left out; an input is never overwritten; a result that is there
+    already is kept unless `overwrite`, so that a run that was interrupted goes on. `quality` is that of JPEGs.
     """
     summary = Summary()
-    taken: dict[Path, Path] = {}  # result -> the input it comes from
-    paths = []
+    jobs: list[tuple[Path, Path]] = []
     for entry in inputs:
         try:
-            paths += images.find(entry)
+            jobs += naming.jobs(entry)
         except UserError as error:
-            _fail(summary, error)
-    with tqdm(paths, unit="picture", dynamic_ncols=True) as bar:
-        for path in bar:
+            summary.fail(error)
+    sources = {path.resolve() for path, _ in jobs}
+    taken: dict[Path, Path] = {}  # result -> the picture it comes from
+    with tqdm(jobs, unit="picture", dynamic_ncols=True) as bar:
+        for path, result in bar:
             bar.set_description(path.name)
-            result = output / path.name
             try:
-                if result.exists() and result.samefile(path):
-                    raise UserError(f"{path}: the result would overwrite it; choose another --output")
-                if result in taken:
+                if result.resolve() in sources:
+                    raise UserError(f"{path}: the result would overwrite an input; choose another --output or --suffix")
+                if taken.setdefault(result, path) != path:
                     raise UserError(
                         f"{path}: its result would overwrite that of {taken[result]}; restore it into another --output"
                     )
-                taken[result] = path
                 if result.exists() and not overwrite:
                     summary.skipped += 1
                     continue
-                images.write(result, restorer(path))
+                restore_file(restorer, path, result, quality)
                 summary.restored += 1
             except UserError as error:
-                _fail(summary, error)
+                summary.fail(error)
     return summary
 
 
@@ -78,30 +103,41 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         epilog="""examples:
   restore the pictures that ship with the package:
     python -m mprnet_jax.infer --task denoising --samples --output restored
-  restore a photo and a folder of photos:
-    python -m mprnet_jax.infer --task denoising --input party.jpg holidays/ --output restored
+  restore a photo and a folder of photos, with its folders:
+    python -m mprnet_jax.infer --task denoising --input party.jpg holidays/ --recursive --output restored
   use converted official weights (tools/convert_torch_ckpt.py):
     python -m mprnet_jax.infer --checkpoint deblurring/ --input shaken.jpg --output restored
 
+Results keep the input's name, format, bit depth, transparency, colour profile and EXIF.
 exit code: 0 if every picture was restored, 2 if one could not be (the others are done all the same)""",
     )
-    parser.add_argument("--task", choices=TASKS, help="use the weights that ship with the package for this task")
-    parser.add_argument("--checkpoint", metavar="DIR", help="use the weights of this bundle instead")
-    parser.add_argument("--input", metavar="PATH", nargs="+", default=[], help="picture files and folders of them")
-    parser.add_argument("--samples", action="store_true", help="restore the sample pictures of the package")
-    parser.add_argument("--output", metavar="DIR", type=Path, required=True, help="folder for the results")
-    parser.add_argument("--overwrite", action="store_true", help="restore again what is in the output folder already")
+    what = parser.add_argument_group("what to restore, and with which weights")
+    what.add_argument("--task", choices=TASKS, help="use the weights that ship with the package for this task")
+    what.add_argument("--checkpoint", metavar="DIR", help="use the weights of this bundle instead")
+    what.add_argument("--input", metavar="PATH", nargs="+", default=[], help="picture files and folders of them")
+    what.add_argument("--recursive", action="store_true", help="also the folders below the input folders")
+    what.add_argument("--samples", action="store_true", help="restore the sample pictures of the package")
+    to = parser.add_argument_group("where the results go")
+    to.add_argument("--output", metavar="DIR", type=Path, required=True, help="folder for the results")
+    to.add_argument("--suffix", default="", help="put this behind each name: --suffix _clean makes party_clean.jpg")
+    to.add_argument("--format", choices=("png", "jpg", "tif", "webp"), help="format of all results (default: the input's)")
+    to.add_argument("--quality", type=int, default=95, help="of JPEGs, 1 to 100 (default: %(default)s)")
+    to.add_argument("--overwrite", action="store_true", help="restore again what is in the output folder already")
     parser.add_argument(
         "--dtype",
         choices=("float32", "bfloat16"),
         default="float32",
-        help="what the network computes in; bfloat16 is faster on GPUs and TPUs, not on CPUs (default: %(default)s)",
+        help="what the network computes in; bfloat16 is meant for GPUs and TPUs (default: %(default)s)",
     )
     args = parser.parse_args(argv)
     if args.task is None and args.checkpoint is None:
         parser.error(f"name a task (--task {{{','.join(TASKS)}}}) or a bundle (--checkpoint DIR)")
     if not args.input and not args.samples:
         parser.error("name pictures or folders (--input PATH ...), or try the ones that ship (--samples)")
+    if not 1 <= args.quality <= 100:
+        parser.error(f"--quality must be in 1..100, got {args.quality}")
+    if "/" in args.suffix:
+        parser.error(f"--suffix is part of a name and holds no '/', got {args.suffix!r}")
     return args
 
 
@@ -110,7 +146,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     with exit_on_user_error(COMMAND):
         restorer = Restorer.from_pretrained(args.checkpoint or args.task, dtype=args.dtype)
         inputs = [*args.input, *([SAMPLES / (args.task or "denoising") / "input"] if args.samples else [])]
-        summary = restore_files(restorer, inputs, args.output, overwrite=args.overwrite)
+        naming = Naming(args.output, args.suffix, f".{args.format}" if args.format else None, args.recursive)
+        summary = restore_files(restorer, inputs, naming, overwrite=args.overwrite, quality=args.quality)
         print(f"{summary}; results are in {args.output}")
         if summary.failed:
             sys.exit(EXIT_USER_ERROR)

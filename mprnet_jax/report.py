@@ -58,7 +58,7 @@ def _about(result: Result) -> dict[str, object]:
         f"SHA-256 of the {source}": f"{by['sha256']} ({by['sha256_of']})",
     }
     if by["options"]:
-        about["options"] = ", ".join(f"{key} {value}" for key, value in by["options"].items())
+        about["options"] = tables.options_text(by["options"])
     if "share_of_compute" in by:
         about["compute"] = f"{by['share_of_compute']:.1%} of the whole network"
     if "restore_seconds_median" in by:
@@ -91,7 +91,7 @@ def render(result: Result, pairs: Sequence[Pair], restore: Callable[[Pair], np.n
         f'<h1>{escape(title)}</h1><p class="soft">{escape(result.verdict)}</p>'
         + "".join(f'<p class="notice">{escape(note)}</p>' for note in notices)
         + f'<div class="tiles">{tiles}</div>'
-        + (html_parts.table(tables.summary_rows(result)) if result.published else "")
+        + (html_parts.table(list(zip(*tables.summary_rows(result), strict=True))) if result.published else "")
         + f"<h2>Best, median and worst</h2>{_pictures(result, pairs, restore)}"
         + f'<h2>Distributions</h2><div class="plots">{"".join(plots)}</div>'
         + "<h2>Every image</h2>"

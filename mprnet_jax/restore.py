@@ -52,15 +52,16 @@ class Restorer:
     def __call__(self, image: np.ndarray | Image.Image | str | Path) -> np.ndarray | Image.Image:
         """Restore one image of any size from 1 x 1; the answer has its size.
 
-        - H W 3 uint8 array, or the path of a picture -> H W 3 uint8 array
+        - H W 3 array of uint8, or of uint16 -> an array of the same type
         - H W 3 float array in [0, 1] -> H W 3 float32 array in [0, 1]
+        - path of a picture -> H W 3 uint8 array, uint16 if the picture has 16 bits a channel
         - PIL image -> PIL image, RGB
 
         Raises UserError for an array of another shape, another type, or with values that are not finite, and for a
         file that cannot be read.
         """
         if isinstance(image, str | Path):
-            return self(images.read(image))
+            return self(images.open_picture(image).pixels)
         if isinstance(image, Image.Image):
             return Image.fromarray(self(np.asarray(image.convert("RGB"))))
         if not isinstance(image, np.ndarray):
@@ -71,7 +72,8 @@ class Restorer:
         if not np.isfinite(pixels).all():
             raise UserError("the image array has values that are not finite (NaN or infinity); replace them first")
         restored = self._restore_pixels(pixels)
-        return images.to_uint8(restored) if image.dtype == np.uint8 else restored
+        rounded = {np.dtype(np.uint8): images.to_uint8, np.dtype(np.uint16): images.to_uint16}.get(image.dtype)
+        return rounded(restored) if rounded else restored
 
     def _restore_pixels(self, pixels: np.ndarray) -> np.ndarray:
         """H W 3 float32 in [0, 1], in and out."""

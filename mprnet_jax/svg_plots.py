@@ -77,7 +77,8 @@ def scatter(x_values: np.ndarray, y_values: np.ndarray, names: Sequence[str], x_
         for tick in _ticks(low, high)
     )
     return (
-        f'<div class="plot"><svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(y_label)} against {escape(x_label)}">'
+        f'<div class="plot"><svg viewBox="0 0 {width} {height}" role="img" '
+        f'aria-label="{escape(y_label)} against {escape(x_label)}">'
         f'<path class="axis" fill="none" d="M{left} {top}V{height - bottom}H{width - 8}"/>'
         f'<line class="line" x1="{x(low)}" y1="{y(low)}" x2="{x(high)}" y2="{y(high)}"/>{points}{marks}'
         f"</svg><p>{escape(y_label)} (up) against {escape(x_label)} (across); dashed: equal</p></div>"

@@ -15,6 +15,10 @@ def number(column: str, value: float | None, signed: bool = False) -> str:
     return f"{value:{'+' if signed else ''}.{digits}f}"
 
 
+def options_text(options: dict[str, object]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in options.items())
+
+
 def lines_up(rows: Sequence[Sequence[str]]) -> str:
     """Rows of cells as lines: the first column to the left, the others to the right."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]

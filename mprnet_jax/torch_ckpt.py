@@ -4,6 +4,7 @@ The official state dict names its modules by their place in PyTorch containers a
 every CAB; kernels are O I H W there and H W I O here. RENAMES is all there is to the difference in names.
 """
 
+import functools
 import hashlib
 import importlib.metadata
 import re
@@ -65,10 +66,14 @@ def ours_to_official(path: str, num_cab: int) -> str:
     return name.replace("NUM_CAB", str(num_cab))
 
 
+@functools.cache
+def _shapes(cfg: MPRNetConfig) -> dict[str, tuple[int, ...]]:
+    return {path: leaf.shape for path, leaf in flatten_dict(abstract_params(cfg), sep="/").items()}
+
+
 def official_names(cfg: MPRNetConfig) -> dict[str, str]:
     """Official name -> our path, for every key of the official state dict, in about its order."""
-    paths = set(flatten_dict(abstract_params(cfg), sep="/")) - {PRELU}
-    names = {ours_to_official(path, cfg.num_cab): path for path in paths}
+    names = {ours_to_official(path, cfg.num_cab): path for path in _shapes(cfg) if path != PRELU}
     cabs = [name.removesuffix("body.2.weight") for name, path in names.items() if path.endswith("/conv2/kernel")]
     names |= {f"{cab}body.1.weight": PRELU for cab in cabs if not cab.startswith("sam")}
     rank = lambda name: next(i for i, module in enumerate(MODULES) if name.startswith(module))
@@ -151,9 +156,8 @@ def from_state_dict(state: Mapping[str, np.ndarray]) -> tuple[MPRNetConfig, Para
     """
     state = {name.removeprefix("module."): array for name, array in state.items()}
     cfg = read_config(state)
-    ours = flatten_dict(abstract_params(cfg), sep="/")
     names = official_names(cfg)
-    _check_fit(state, {name: _official_shape(path, ours[path].shape) for name, path in names.items()})
+    _check_fit(state, {name: _official_shape(path, _shapes(cfg)[path]) for name, path in names.items()})
 
     integers = [name for name in names if state[name].dtype not in FLOATS]
     if integers:

@@ -76,7 +76,7 @@ def pixels(path):
     if data[:2] in (b"II", b"MM"):
         array = imagecodecs.tiff_decode(data)
     elif data.startswith(b"BM"):
-        array = imagecodecs.bmp_decode(data, asrgb=True)
+        array = imagecodecs.bmp_decode(data)
         return array if array.ndim == 3 else array[..., None]
     elif data[:2] in (b"P5", b"P6"):
         kind, width, height, peak, values = _pnm(data)

@@ -43,9 +43,8 @@ def test_every_depth_and_channel_count_comes_back_exactly(tmp_path, suffix, dtyp
     path.write_bytes(make.png_file(array))
     picture = images.open_picture(path)
     assert picture.mode == ("grey" if channels < 3 else "rgb")
-    np.testing.assert_array_equal(
-        picture.pixels[..., : min(channels, 3)], array[..., :1] if channels < 3 else array[..., :3]
-    )
+    expected = np.repeat(array[..., :1], 3, axis=2) if channels < 3 else array[..., :3]
+    np.testing.assert_array_equal(picture.pixels, expected)
     out = make.pixels(restored(tmp_path / f"out{suffix}", picture))
     assert out.dtype == dtype
     np.testing.assert_array_equal(out, array)
@@ -115,6 +114,13 @@ def test_pixels_without_a_model_picture_are_plain_rgb_of_their_own_depth(tmp_pat
     np.testing.assert_array_equal(make.pixels(tmp_path / "out.png"), [[[0, 128, 255]]])
 
 
+def test_a_single_row_turned_into_a_column_is_written(tmp_path):
+    column = make.noise(30, 1, 6, 3).swapaxes(0, 1)  # contiguous to NumPy, but with strides that a codec may refuse
+    for suffix in (".png", ".tif", ".webp", ".bmp", ".ppm"):
+        images.write(tmp_path / f"a{suffix}", column)
+        np.testing.assert_array_equal(make.pixels(tmp_path / f"a{suffix}"), column)
+
+
 def test_jpeg_quality_is_what_was_asked_for(tmp_path):
     array = make.noise(3, 64, 64, 3)
     sizes = []
@@ -145,7 +151,8 @@ def test_cmyk_goes_through_its_profile_both_ways(tmp_path):
         assert file.pages[0].photometric.name == "SEPARATED"
         assert file.pages[0].tags["InterColorProfile"].value == profile
     inks = transform(picture.pixels, srgb, profile, colorspace="rgb", outcolorspace="cmyk")
-    np.testing.assert_allclose(make.pixels(out).astype(int), inks, atol=1)
+    with Image.open(out) as written:
+        np.testing.assert_allclose(np.asarray(written).astype(int), inks, atol=1)
     with Image.open(restored(tmp_path / "out.jpg", picture)) as jpeg:
         assert (jpeg.mode, jpeg.info["icc_profile"]) == ("CMYK", profile)
     assert b"iCCP" not in make.png_dict(restored(tmp_path / "out.png", picture))  # sRGB pixels, no ink profile
@@ -238,8 +245,9 @@ def test_orientation_is_applied_once_and_its_tag_reset(tmp_path, suffix, orienta
     path = tmp_path / f"in{suffix}"
     exif = Image.Exif()
     exif[274] = orientation
+    options = {".jpg": {"quality": 95, "subsampling": 0}, ".webp": {"lossless": True}}.get(suffix, {})
     notes = {"tiffinfo": {274: orientation}} if suffix == ".tif" else {"exif": exif}
-    Image.fromarray(stored).save(path, **notes, **({"quality": 95} if suffix == ".jpg" else {}))
+    Image.fromarray(stored).save(path, **notes, **options)
     # The turns in words, by the EXIF standard: where the stored first row and first column are seen.
     upright = {
         1: stored,
@@ -280,7 +288,7 @@ def test_exif_profile_xmp_and_dpi_go_from_jpeg_to_every_format_and_back(tmp_path
             assert picture.info["icc_profile"] == profile
             assert picture.info["xmp"] == make.XMP % 1
             if suffix != ".webp":  # WebP has no DPI of its own
-                assert picture.info["dpi"] == pytest.approx(make.DPI[::-1], abs=0.01)  # turned
+                assert picture.info["dpi"] == pytest.approx(make.DPI[::-1], abs=0.02)  # turned
 
 
 def test_exif_of_a_tiff_is_kept(tmp_path):
@@ -294,7 +302,7 @@ def test_exif_of_a_tiff_is_kept(tmp_path):
         assert make.exif_facts(out) == make.exif_facts(tmp_path / "in.tif")
         with Image.open(out) as picture:
             assert picture.info["icc_profile"] == make.grey_profile()
-            assert picture.info["dpi"] == pytest.approx(make.DPI, abs=0.01)
+            assert picture.info["dpi"] == pytest.approx(make.DPI, abs=0.02)
 
 
 def test_interoperability_directory_survives_in_tiff(tmp_path):
@@ -412,15 +420,6 @@ def test_size_is_checked_before_anything_is_decoded(tmp_path):
     ihdr = struct.pack(">IIBBBBB", side, side, 16, 2, 0, 0, 0)
     chunk = struct.pack(">I", 13) + b"IHDR" + ihdr + struct.pack(">I", zlib.crc32(b"IHDR" + ihdr))
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk)
-    tifffile.imwrite(
-        tmp_path / "a.tif",
-        shape=(side, side, 3),
-        dtype="u1",
-        photometric="rgb",
-        data=None,
-        compression=None,
-        rowsperstrip=1,
-    ) if False else None
     (tmp_path / "a.ppm").write_bytes(b"P6 30000 30000 255\n")
     (tmp_path / "b.ppm").write_bytes(b"P6 30000 30000 65535\n")
     (tmp_path / "a.bmp").write_bytes(b"BM" + bytes(8) + struct.pack("<IIiiHH", 54, 40, side, side, 1, 24) + bytes(24))
@@ -477,7 +476,7 @@ def test_unfit_pixels_and_names_are_refused(tmp_path):
         refused("not finite", images.write, tmp_path / "a.png", np.full((2, 2, 3), value, np.float32))
     refused("unknown picture format '.xyz'; use one of .png,", images.write, tmp_path / "a.xyz", make.noise(0, 2, 2, 3))
     wide = np.zeros((1, 16384, 3), np.uint8)
-    refused("WEBP ends at 16383 pixels a side; write .png", images.write, tmp_path / "a.webp", wide)
+    refused("WEBP ends at 16383 pixels a side; write .tif", images.write, tmp_path / "a.webp", wide)
     with pytest.raises(UserError, match="must be uint8, uint16, or float"):
         images.to_float(np.zeros((2, 2, 3), np.int64))
     with pytest.raises(ValueError, match=r"must be H W 3; got \(2, 2\)"):

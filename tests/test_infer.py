@@ -71,7 +71,17 @@ def test_an_input_is_never_overwritten(folder, checkpoint, capsys):
     before = {path: path.read_bytes() for path in folder.iterdir()}
     assert run("--checkpoint", checkpoint, "--input", folder, "--output", folder, "--overwrite") == 2
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
-    assert "the result would overwrite it; choose another --output" in capsys.readouterr().err
+    assert "the result would overwrite an input; choose another --output" in capsys.readouterr().err
+
+
+def test_folders_are_mirrored_and_names_formats_and_depth_are_as_asked(tmp_path, checkpoint, photo):
+    deep = photo[:32, :40].astype(np.uint16) * 257
+    images.write(tmp_path / "in" / "below" / "deep.png", deep)
+    arguments = ("--recursive", "--suffix", "_clean", "--format", "tif", "--output", tmp_path / "out")
+    assert run("--checkpoint", checkpoint, "--input", tmp_path / "in", *arguments) == 0
+    (result,) = (path for path in (tmp_path / "out").rglob("*") if path.is_file())
+    assert result == tmp_path / "out" / "below" / "deep_clean.tif"
+    assert images.open_picture(result).pixels.dtype == np.uint16
 
 
 def test_two_inputs_of_one_name_do_not_overwrite_each_other(tmp_path, folder, checkpoint, photo, capsys):
@@ -88,6 +98,7 @@ def test_two_inputs_of_one_name_do_not_overwrite_each_other(tmp_path, folder, ch
         (["--task", "denoising", "--output", "out"], "name pictures or folders"),
         (["--input", "x", "--output", "out"], "name a task"),
         (["--task", "deraining", "--input", "x", "--output", "out"], "no weights for deraining ship yet"),
+        (["--task", "denoising", "--input", "x", "--output", "out", "--quality", "0"], "--quality must be in 1..100"),
         (["--checkpoint", "nowhere", "--input", "x", "--output", "out"], "nowhere: neither a task"),
     ],
 )

@@ -122,7 +122,7 @@ def test_gradients_of_the_training_loss_equal_those_of_torch(tmp_path):
     assert errors[worst] < 1e-3, (worst, errors[worst])
 
 
-def test_bfloat16_output_is_above_38_db_of_float32(tmp_path):
+def test_bfloat16_output_is_above_45_db_of_float32(tmp_path):
     # At PyTorch's own initialisation, about the size of a trained network's corrections.
     _, params = through_a_file(torch_mprnet(TINY, seed=6, gain=0.58), tmp_path)
     images = random_images(1, 64, 64, 3, seed=6)
@@ -130,4 +130,4 @@ def test_bfloat16_output_is_above_38_db_of_float32(tmp_path):
     restored = zip(jitted(TINY, jnp.bfloat16)(variables, images), jitted(TINY)(variables, images), strict=True)
     for fast, exact in restored:
         assert fast.dtype == jnp.float32
-        assert -10 * np.log10(np.mean((np.asarray(fast) - np.asarray(exact)) ** 2)) > 38
+        assert -10 * np.log10(np.mean((np.asarray(fast) - np.asarray(exact)) ** 2)) > 45

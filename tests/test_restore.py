@@ -36,6 +36,9 @@ def test_any_size_comes_back_in_its_size_and_kind(restorer, photo, size):
     assert (as_float.shape, as_float.dtype) == (small.shape, np.float32)
     assert 0 <= as_float.min() <= as_float.max() <= 1
     np.testing.assert_array_equal(restored, np.rint(as_float * 255))
+    deep = restorer(small.astype(np.uint16) * 257)
+    assert deep.dtype == np.uint16
+    np.testing.assert_array_equal(deep, np.rint(as_float * 65535))
 
 
 def test_a_path_and_a_pil_image_give_what_their_pixels_give(restorer, photo, tmp_path):
@@ -52,7 +55,7 @@ def test_a_path_and_a_pil_image_give_what_their_pixels_give(restorer, photo, tmp
     [
         (np.zeros((8, 8), np.uint8), r"height x width x 3 \(RGB\); got shape \(8, 8\)"),
         (np.zeros((8, 0, 3), np.uint8), r"got shape \(8, 0, 3\)"),
-        (np.zeros((8, 8, 3), np.int32), "must be uint8, or float in .*; got int32"),
+        (np.zeros((8, 8, 3), np.int32), "must be uint8, uint16, or float in .*; got int32"),
         (np.full((8, 8, 3), np.nan), "not finite"),
         ([[1, 2]], "a NumPy array, a PIL image or a path; got list"),
         ("nowhere.png", "nowhere.png: no such file"),

@@ -104,8 +104,17 @@ def after_a_step(network):
     return optimizer.state_dict()
 
 
-@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
-@pytest.mark.parametrize("form", ["official", "data parallel", "bare", "params", "model"])
+@pytest.mark.parametrize(
+    ("form", "zipped"),
+    [
+        ("official", True),
+        ("official", False),
+        ("data parallel", False),
+        ("bare", True),
+        ("params", True),
+        ("model", False),
+    ],
+)
 def test_every_form_goes_to_a_bundle_and_back_bit_for_bit(tmp_path, form, zipped):
     network = torch_mprnet(TINY, seed=0, slope=0.1)
     optimizer = after_a_step(network)

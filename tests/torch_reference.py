@@ -13,9 +13,7 @@ torch = pytest.importorskip("torch")
 if importlib.util.find_spec("spandrel_extra_arches") is None:
     pytest.skip("needs spandrel_extra_arches", allow_module_level=True)
 
-torch.set_num_threads(
-    1
-)  # its threads spin while they wait: a small network beside XLA's threads takes 20 times as long
+torch.set_num_threads(1)  # more of them spin while they wait, and take the cores from each other and from XLA
 
 
 def torch_mprnet(cfg: MPRNetConfig, seed: int, slope: float = 0.25, gain: float = 0.8) -> "torch.nn.Module":

@@ -59,7 +59,8 @@ def encode(array: np.ndarray, like: Picture, icc: bytes | None, extra: tuple[tup
         chunks.append((b"eXIf", like.exif))
     if like.xmp:
         chunks.append((b"iTXt", XMP_KEYWORD + bytes(4) + like.xmp))  # not compressed, no language, no translation
-    data = imagecodecs.png_encode(array, level=LEVEL)
+    # Sides of length 1 may have any stride in NumPy, which imagecodecs refuses; reshaping sets the usual ones.
+    data = imagecodecs.png_encode(array.ravel().reshape(array.shape), level=LEVEL)
     first = len(SIGNATURE) + 25  # behind IHDR, before the pixels
     return b"".join((data[:first], *(_chunk(*chunk) for chunk in chunks), data[first:]))
 

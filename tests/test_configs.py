@@ -1,0 +1,41 @@
+"""Every recipe loads, can be built, and can be overridden from the command line."""
+
+from pathlib import Path
+
+import pytest
+
+from mprnet_jax.config import TrainConfig, load_config, to_json
+from mprnet_jax.data.sources import read_names
+from mprnet_jax.train import make_optimizer, make_schedule, main
+
+CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_a_recipe_loads_and_says_how_to_run_it(path):
+    config = load_config(path)
+    assert isinstance(config, TrainConfig)
+    assert f"python -m mprnet_jax.train --config configs/{path.name}" in path.read_text()
+    schedule = make_schedule(config, steps_per_epoch=10)
+    make_optimizer(config, schedule)
+    assert 0 <= float(schedule(0)) <= config.learning_rate
+    assert to_json(config)["model"]["n_feat"] == config.model.n_feat
+
+
+def test_the_denoising_recipe_has_the_official_learning_rates():
+    schedule = make_schedule(load_config(CONFIGS[0].with_name("denoise.py")), steps_per_epoch=6000)
+    assert float(schedule(39 * 6000)) == pytest.approx(1.570224e-4, rel=1e-5)
+    assert float(schedule(79 * 6000)) == pytest.approx(5.544701e-5, rel=1e-5)
+
+
+def test_help_explains_every_field(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--config", str(CONFIGS[0]), "--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    for words in ("--patch-size", "--degradation.sigma", "Side of the training crop in pixels", "--workdir"):
+        assert words in text
+
+
+def test_one_photo_in_ten_is_held_out():
+    assert len(read_names(CONFIGS[0].with_name("held_out.txt"))) == 12  # of 115
