@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from mprnet_jax import comparison, matlab_files, protocols, report, scoring, tables, variants
+from mprnet_jax import comparison, images, matlab_files, protocols, report, scoring, tables, variants
 from mprnet_jax.errors import EXIT_USER_ERROR, UserError, exit_on_user_error
 from mprnet_jax.pretrained import TASKS
 from mprnet_jax.protocols import PROTOCOLS, Pair, TestSet
@@ -127,13 +127,8 @@ def open_runs(request: Request, name: str, refused: list[str]) -> list[Run]:
             restorers = [load_restorer(weights, dtype) for dtype in variants.DTYPES[: 2 if request.dtypes else 1]]
             runs.append(variants.network_run(label, restorers, request.stages, unrounded, weights))
         except UserError as error:
-            refuse(refused, str(error))
+            scoring.refuse(refused, str(error))
     return runs
-
-
-def refuse(refused: list[str], line: str) -> None:
-    refused.append(line)
-    print(f"{COMMAND}: refused: {line}", file=sys.stderr)
 
 
 def write_submission(pairs: list[Pair], run: Run, folder: Path) -> tuple[list[str], list[str]]:
@@ -147,14 +142,14 @@ def write_submission(pairs: list[Pair], run: Run, folder: Path) -> tuple[list[st
             try:
                 for pair in group:
                     for variant, image in run.restore(pair).items():
-                        crops[variant].append(variants.images.to_float(image))
+                        crops[variant].append(images.to_float(image))
                     names.append(pair.name)
                     bar.update()
                 for variant, restored in crops.items():
                     matlab_files.write_dnd(folder / variant / "dnd", int(number), restored)
                 done += names
             except UserError as error:
-                refuse(refused, f"DND {number}: {error}")
+                scoring.refuse(refused, f"DND {number}: {error}")
     return done, refused
 
 
@@ -211,10 +206,10 @@ def evaluate(request: Request) -> tuple[list[Result], list[str]]:
         try:
             test_set = protocols.open_set(name, request.data, below=every)
         except UserError as error:
-            refuse(refused, str(error))
+            scoring.refuse(refused, str(error))
             continue
         for line in test_set.refused:
-            refuse(refused, line)
+            scoring.refuse(refused, line)
         runs = open_runs(request, name, refused)
         found = evaluate_set(request, name, test_set, runs, request.output / name if every else request.output)
         refused += [line for result in found for line in result.refused if line not in refused]

@@ -6,6 +6,7 @@ Blocks stand from small to large. Where the paper's figures and the official wei
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 
 Params = dict[str, Any]  # nested dicts of arrays, named as in the official state dict where it has a name
 Pyramid = tuple[jax.Array, jax.Array, jax.Array]  # features at full, 1/2 and 1/4 size, finest first
+Mean = Callable[[jax.Array], jax.Array]  # N H W C -> N 1 1 C (global) or N H W C (local)
 
 SIZE_MULTIPLE = 8  # two halvings inside a stage, on patches of half the image
 
@@ -63,6 +65,45 @@ def spatial_mean(x: jax.Array) -> jax.Array:
     return jnp.mean(jnp.mean(x, axis=2, keepdims=True), axis=1, keepdims=True)
 
 
+def window_sum(x: jax.Array, size: int, axis: int) -> jax.Array:
+    """Sums of `size` neighbours along an axis: n -> n - size + 1.
+
+    Sums of 1, 2, 4, 8... neighbours are added up: unlike differences of running sums, they keep float32's digits on
+    an image of any size, and a pixel's sum is the same wherever the image is cut.
+    """
+    count = x.shape[axis] - size + 1
+    take = lambda block, start, length: jax.lax.slice_in_dim(block, start, start + length, axis=axis)
+    total, done, width, block = None, 0, 1, x  # block: sums of `width` neighbours
+    while True:
+        if size & width:
+            piece = take(block, done, count)
+            total = piece if total is None else total + piece
+            done += width
+        if done == size:
+            return total
+        length = block.shape[axis] - width
+        block = take(block, 0, length) + take(block, width, length)
+        width *= 2
+
+
+def local_mean(x: jax.Array, window: int, image_size: tuple[int, int]) -> jax.Array:
+    """TLC: the mean over a window around each pixel in place of the global one (arXiv:2112.04491).
+
+    `window` is the side of the window in an image of `image_size`; a layer's window is in proportion to its share of
+    the image and to its resolution. Near a border the nearest full window counts. Where the window covers the whole
+    of x it is spatial_mean: N H W C -> N 1 1 C; else N H W C.
+    """
+    size = x.shape[1:3]
+    windows = [max(1, min(n, window * n // whole)) for n, whole in zip(size, image_size, strict=True)]
+    if windows == list(size):
+        return spatial_mean(x)
+    mean = window_sum(x.astype(jnp.float32), windows[1], axis=2) / windows[1]
+    mean = (window_sum(mean, windows[0], axis=1) / windows[0]).astype(x.dtype)
+    missing = [n - m for n, m in zip(size, mean.shape[1:3], strict=True)]
+    padding = [(0, 0), *((n // 2, n - n // 2) for n in missing), (0, 0)]
+    return jnp.pad(mean, padding, mode="edge")
+
+
 def downsample(x: jax.Array) -> jax.Array:
     """Bilinear x 0.5 with align_corners=False and no antialiasing: the mean of each 2 x 2."""
     return nn.avg_pool(x, window_shape=(2, 2), strides=(2, 2))
@@ -101,11 +142,12 @@ class CALayer(nn.Module):
     """Channel attention: each channel is scaled by a weight computed from the means of all."""
 
     cfg: MPRNetConfig
+    mean: Mean
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:  # N H W C -> N H W C
         channels = x.shape[-1]
-        weight = conv(spatial_mean(x), channels // self.cfg.reduction, 1, name="squeeze")
+        weight = conv(self.mean(x), channels // self.cfg.reduction, 1, name="squeeze")
         weight = conv(nn.relu(weight), channels, 1, name="excite")
         return x * nn.sigmoid(weight)
 
@@ -115,13 +157,14 @@ class CAB(nn.Module):
 
     cfg: MPRNetConfig
     act: Callable  # the PReLU that the whole network shares
+    mean: Mean = spatial_mean  # that of all channel attentions
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:  # N H W C -> N H W C
         channels, k = x.shape[-1], self.cfg.kernel_size
         residual = self.act(conv(x, channels, k, name="conv1"))
         residual = conv(residual, channels, k, name="conv2")
-        return x + CALayer(self.cfg, name="ca")(residual)
+        return x + CALayer(self.cfg, self.mean, name="ca")(residual)
 
 
 class CABs(nn.Module):
@@ -129,12 +172,13 @@ class CABs(nn.Module):
 
     cfg: MPRNetConfig
     act: Callable
+    mean: Mean
     count: int
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         for i in range(self.count):
-            x = CAB(self.cfg, self.act, name=f"cab{i}")(x)
+            x = CAB(self.cfg, self.act, self.mean, name=f"cab{i}")(x)
         return x
 
 
@@ -189,6 +233,7 @@ class Encoder(nn.Module):
 
     cfg: MPRNetConfig
     act: Callable
+    mean: Mean
 
     @nn.compact
     def __call__(self, x: jax.Array, csff: tuple[Pyramid, Pyramid] | None = None) -> Pyramid:
@@ -197,7 +242,7 @@ class Encoder(nn.Module):
         for i in range(3):
             if i > 0:
                 x = DownSample(c + i * s, name=f"down{i}{i + 1}")(x)
-            x = CABs(self.cfg, self.act, count=2, name=f"level{i + 1}")(x)
+            x = CABs(self.cfg, self.act, self.mean, count=2, name=f"level{i + 1}")(x)
             if csff is not None:
                 encoder, decoder = csff
                 x = x + conv(encoder[i], c + i * s, 1, name=f"csff_enc{i + 1}")
@@ -211,12 +256,13 @@ class Decoder(nn.Module):
 
     cfg: MPRNetConfig
     act: Callable
+    mean: Mean
 
     @nn.compact
     def __call__(self, encoder: Pyramid) -> Pyramid:
         c, s = self.cfg.n_feat, self.cfg.scale_unetfeats
-        cab = lambda name: CAB(self.cfg, self.act, name=name)
-        cabs = lambda name: CABs(self.cfg, self.act, count=2, name=name)
+        cab = lambda name: CAB(self.cfg, self.act, self.mean, name=name)
+        cabs = lambda name: CABs(self.cfg, self.act, self.mean, count=2, name=name)
         level1, level2, level3 = encoder
         level3 = cabs("level3")(level3)
         level2 = cabs("level2")(SkipUpSample(c + s, name="up32")(level3, cab("skip_attn2")(level2)))
@@ -229,10 +275,11 @@ class ORB(nn.Module):
 
     cfg: MPRNetConfig
     act: Callable
+    mean: Mean
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        residual = CABs(self.cfg, self.act, count=self.cfg.num_cab, name="body")(x)
+        residual = CABs(self.cfg, self.act, self.mean, count=self.cfg.num_cab, name="body")(x)
         return x + conv(residual, x.shape[-1], self.cfg.kernel_size, name="conv")
 
 
@@ -241,11 +288,12 @@ class ORSNet(nn.Module):
 
     cfg: MPRNetConfig
     act: Callable
+    mean: Mean
 
     @nn.compact
     def __call__(self, x: jax.Array, encoder: Pyramid, decoder: Pyramid) -> jax.Array:  # N H W C+o
         for i in range(3):
-            x = ORB(self.cfg, self.act, name=f"orb{i + 1}")(x)
+            x = ORB(self.cfg, self.act, self.mean, name=f"orb{i + 1}")(x)
             for side, levels in (("enc", encoder), ("dec", decoder)):
                 level = levels[i]
                 for j in range(i):  # level 2 is upsampled once, level 3 twice, each path with its own weights
@@ -258,17 +306,17 @@ class ORSNet(nn.Module):
 class MPRNet(nn.Module):
     """The whole network: N H W 3 in about [0, 1] -> the three restored images [stage 3, stage 2, stage 1].
 
-    Outputs are float32 and not clipped. `dtype` is what the features are computed in (float32 or bfloat16); the
-    images themselves, and the sums that make them, stay float32.
+    Outputs are float32 and not clipped. With `stages` 1 or 2, the later stages are not computed and not returned.
 
     Raises ValueError if H or W is not a multiple of 8.
     """
 
     cfg: MPRNetConfig
-    dtype: Any = jnp.float32
+    dtype: Any = jnp.float32  # of the features (float32 or bfloat16); images, and the sums that make them, are float32
+    window: int | None = None  # pixels, of the local means of TLC; None: global means, as in training
 
     @nn.compact
-    def __call__(self, image: jax.Array) -> list[jax.Array]:
+    def __call__(self, image: jax.Array, stages: int = 3) -> list[jax.Array]:
         cfg, (_, h, w, c) = self.cfg, image.shape
         if c != 3 or h % SIZE_MULTIPLE or w % SIZE_MULTIPLE:
             raise ValueError(
@@ -278,34 +326,43 @@ class MPRNet(nn.Module):
         image = image.astype(jnp.float32)
         # One slope for all CABs, as in the official model.
         act = nn.PReLU(negative_slope_init=0.25, name="act")
+        mean = spatial_mean
+        if self.window is not None:
+            mean = functools.partial(local_mean, window=self.window, image_size=(h, w))
 
         def shallow(x: jax.Array, stage: int) -> jax.Array:
             x = conv(x.astype(self.dtype), cfg.n_feat, cfg.kernel_size, name=f"shallow_feat{stage}_conv")
-            return CAB(cfg, act, name=f"shallow_feat{stage}_cab")(x)
+            return CAB(cfg, act, mean, name=f"shallow_feat{stage}_cab")(x)
 
         # Stage 1 encodes four patches and decodes a top and a bottom half. A patch must not see its neighbour's
         # mean, so patches stand on the batch axis.
         halves = split(image, axis=1)  # 2N H/2 W 3
         quarters = split(halves, axis=2)  # 4N H/2 W/2 3
-        encoder1 = Encoder(cfg, act, name="stage1_encoder")(shallow(quarters, 1))
+        encoder1 = Encoder(cfg, act, mean, name="stage1_encoder")(shallow(quarters, 1))
         encoder1 = merge_pyramid(encoder1, axis=2)
-        decoder1 = Decoder(cfg, act, name="stage1_decoder")(encoder1)
+        decoder1 = Decoder(cfg, act, mean, name="stage1_decoder")(encoder1)
         features1, restored1 = SAM(cfg, name="sam12")(decoder1[0], halves)
+        outputs = [merge(restored1, axis=1)]
+        if stages == 1:
+            return outputs
 
         # Stage 2 encodes the halves and decodes the whole image.
         joined = jnp.concatenate([shallow(halves, 2), features1], axis=-1)
         joined = conv(joined, cfg.n_feat, cfg.kernel_size, name="concat12")
-        encoder2 = Encoder(cfg, act, name="stage2_encoder")(joined, csff=(encoder1, decoder1))
+        encoder2 = Encoder(cfg, act, mean, name="stage2_encoder")(joined, csff=(encoder1, decoder1))
         encoder2 = merge_pyramid(encoder2, axis=1)
-        decoder2 = Decoder(cfg, act, name="stage2_decoder")(encoder2)
+        decoder2 = Decoder(cfg, act, mean, name="stage2_decoder")(encoder2)
         features2, restored2 = SAM(cfg, name="sam23")(decoder2[0], image)
+        outputs = [restored2, *outputs]
+        if stages == 2:
+            return outputs
 
         # Stage 3 keeps the original resolution.
         joined = jnp.concatenate([shallow(image, 3), features2], axis=-1)
         joined = conv(joined, cfg.n_feat + cfg.scale_orsnetfeats, cfg.kernel_size, name="concat23")
-        features3 = ORSNet(cfg, act, name="stage3_orsnet")(joined, encoder2, decoder2)
+        features3 = ORSNet(cfg, act, mean, name="stage3_orsnet")(joined, encoder2, decoder2)
         restored3 = image + conv(features3, 3, cfg.kernel_size, name="tail")
-        return [restored3, restored2, merge(restored1, axis=1)]
+        return [restored3, *outputs]
 
 
 PRESETS = {

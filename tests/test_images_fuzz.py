@@ -12,7 +12,7 @@ from PIL import Image
 from mprnet_jax import images
 from mprnet_jax.errors import UserError
 
-CASES, DAMAGED = 2500, 5000
+CASES, DAMAGED = 500, 400
 SIDES = (1, 2, 3, 4, 5, 7, 8, 16, 31, 33)
 OUTPUTS = (".png", ".tif", ".webp", ".bmp", ".ppm")
 WITH_ALPHA, WITH_16_BITS, WITH_GREY = (

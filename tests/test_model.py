@@ -15,6 +15,7 @@ from mprnet_jax.model import (
     count_parameters,
     downsample,
     init_params,
+    local_mean,
     merge,
     spatial_mean,
     split,
@@ -125,6 +126,56 @@ def test_images_of_a_batch_do_not_touch_each_other(tiny):
         alone = apply({"params": params}, images[i : i + 1])
         for a, b in zip(alone, together, strict=True):
             np.testing.assert_allclose(a[0], b[i], atol=1e-5)
+
+
+def naive_local_mean(x, window):
+    """Mean over every full window in float64, then the nearest full window's for each pixel."""
+    (h, w), (kh, kw) = x.shape[:2], window
+    full = np.array([[x[i : i + kh, j : j + kw].mean((0, 1)) for j in range(w - kw + 1)] for i in range(h - kh + 1)])
+    rows = np.clip(np.arange(h) - (kh - 1) // 2, 0, h - kh)
+    columns = np.clip(np.arange(w) - (kw - 1) // 2, 0, w - kw)
+    return full[rows][:, columns]
+
+
+@pytest.mark.parametrize(
+    ("layer", "image", "window", "expected"),
+    [((20, 31), (20, 31), 12, (12, 12)), ((12, 26), (24, 52), 15, (7, 7)), ((8, 30), (16, 30), 24, (8, 24))],
+    ids=["full resolution", "half resolution", "half of the image, covered in height"],
+)
+def test_local_means_equal_their_formula_in_float64(layer, image, window, expected):
+    x = np.random.default_rng(0).random((*layer, 3))
+    ours = local_mean(jnp.asarray(x, jnp.float32)[None], window, image)
+    np.testing.assert_allclose(ours[0], naive_local_mean(x, expected), atol=1e-6)
+
+
+def test_local_means_of_a_large_bright_image_keep_their_digits():
+    x = 1 + 1e-3 * np.random.default_rng(0).random((1, 1000, 3000, 1))
+    ours = jax.jit(lambda a: local_mean(a, 384, (1000, 3000)))(jnp.asarray(x, jnp.float32))
+    for i, j in [(500, 2900), (191, 191), (700, 1000)]:
+        expected = x[0, i - 191 : i + 193, j - 191 : j + 193].mean() if j < 2809 else x[0, 309:693, -384:].mean()
+        np.testing.assert_allclose(float(ours[0, i, j, 0]), expected, rtol=3e-7)
+
+
+def test_a_window_that_covers_the_image_gives_the_plain_network_bit_for_bit(tiny):
+    params = init_params(tiny, seed=0)
+    image = np.random.default_rng(0).random((1, 32, 40, 3), np.float32)
+    plain, covered, local = (
+        jax.jit(MPRNet(tiny, window=window).apply)({"params": params}, image) for window in (None, 40, 16)
+    )
+    for a, b, c in zip(plain, covered, local, strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert np.abs(a - c).max() > 1e-6
+
+
+@pytest.mark.parametrize("stages", [1, 2])
+def test_an_early_exit_gives_the_same_images_for_less_work(tiny, stages):
+    params = init_params(tiny, seed=0)
+    image = np.random.default_rng(0).random((1, 32, 40, 3), np.float32)
+    run = lambda n: jax.jit(lambda p, x: MPRNet(tiny).apply({"params": p}, x, stages=n)).lower(params, image).compile()
+    whole, early = run(3), run(stages)
+    for a, b in zip(early(params, image), whole(params, image)[3 - stages :], strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    assert early.cost_analysis()["flops"] < 0.7 * whole.cost_analysis()["flops"]
 
 
 def test_every_parameter_gets_a_gradient(tiny):

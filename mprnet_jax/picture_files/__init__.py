@@ -1,8 +1,8 @@
 """The bytes of picture files, read and written with nothing lost: pixels as stored, alpha, profile and notes.
 
 Pillow alone will not do: it cuts 16-bit RGB to 8 bits without a word, cannot write it, and misses the transparent grey
-of 1- and 2-bit PNGs. So PNG goes through libpng (imagecodecs, a wheel of 26 MB; OpenCV is one of 61 MB, cannot write grey
-with alpha, and puts no notes into TIFF), TIFF through tifffile (which needs imagecodecs for LZW, JPEG and the
+of 1- and 2-bit PNGs. So PNG goes through libpng (imagecodecs, a wheel of 26 MB; OpenCV is one of 61 MB, cannot write
+grey with alpha, and puts no notes into TIFF), TIFF through tifffile (which needs imagecodecs for LZW, JPEG and the
 like), and the rest through Pillow.
 
 Shapes: H height, W width, C channels: 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha, or 4 CMYK.
