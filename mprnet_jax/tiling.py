@@ -1,20 +1,119 @@
-"""Padding, and (later) tiles: where pixels come from and go to. NumPy only. Images are H W C."""
+"""Where pixels come from and go to: padding, tiles, blending. NumPy only. Images are H W C."""
+
+import dataclasses
+import math
+from collections.abc import Callable
 
 import numpy as np
 
 
-def pad_to_multiple(image: np.ndarray, multiple: int) -> np.ndarray:
-    """Pad at the bottom and the right until height and width are multiples of `multiple`.
+def up_to_multiple(size: int, multiple: int) -> int:
+    return -(-size // multiple) * multiple
+
+
+def pad_to(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Pad at the bottom and the right to a size.
 
     By reflection, as the official demo does; where the image is too small to reflect (reflection gives at most
     n - 1 rows), the last row or column is repeated.
     """
-    for axis in (0, 1):
-        size = image.shape[axis]
-        wanted = -size % multiple
-        reflected = min(wanted, size - 1)
-        for count, mode in ((reflected, "reflect"), (wanted - reflected, "edge")):
-            padding = [(0, 0)] * image.ndim
-            padding[axis] = (0, count)
-            image = np.pad(image, padding, mode=mode)
+    for axis, wanted in ((0, height), (1, width)):
+        missing = wanted - image.shape[axis]
+        reflected = min(missing, image.shape[axis] - 1)
+        for count, mode in ((reflected, "reflect"), (missing - reflected, "edge")):
+            if count:
+                padding = [(0, 0)] * image.ndim
+                padding[axis] = (0, count)
+                image = np.pad(image, padding, mode=mode)
     return image
+
+
+def pad_to_multiple(image: np.ndarray, multiple: int) -> np.ndarray:
+    """pad_to the next multiples of `multiple`."""
+    return pad_to(image, *(up_to_multiple(side, multiple) for side in image.shape[:2]))
+
+
+def starts(size: int, tile: int, overlap: int) -> list[int]:
+    """Where tiles begin along an axis: as few as overlap by at least `overlap`, evenly spread, the last at the end."""
+    if size <= tile:
+        return [0]
+    count = math.ceil((size - overlap) / (tile - overlap))
+    return [round(i * (size - tile) / (count - 1)) for i in range(count)]
+
+
+def blending_weights(size: int, positions: list[int], tile: int) -> list[np.ndarray]:
+    """Weights along an axis of each tile: 1 where it is alone, falling linearly where neighbours overlap.
+
+    The weights of all tiles add up to 1 at every pixel, so the blended image has no seam.
+    """
+    length = min(tile, size)
+    windows = []
+    for i, begin in enumerate(positions):
+        window = np.ones(length)
+        if i > 0:
+            shared = positions[i - 1] + length - begin
+            window[:shared] *= (np.arange(shared) + 0.5) / shared
+        if i + 1 < len(positions):
+            shared = begin + length - positions[i + 1]
+            window[length - shared :] *= (np.arange(shared)[::-1] + 0.5) / shared
+        windows.append(window)
+    total = np.zeros(size)
+    for begin, window in zip(positions, windows, strict=True):
+        total[begin : begin + length] += window
+    pairs = zip(positions, windows, strict=True)
+    return [(window / total[begin : begin + length]).astype(np.float32) for begin, window in pairs]
+
+
+@dataclasses.dataclass(frozen=True)
+class Tiles:
+    """A grid of equal tiles over an image; one tile of the whole image if it is no larger than a tile."""
+
+    height: int  # of the image, pixels
+    width: int
+    tile: int  # side of a tile, pixels
+    overlap: int  # that neighbours share at least, pixels
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.overlap <= self.tile // 2:
+            raise ValueError(f"overlap must be in 0..tile/2, got {self.overlap} for tiles of {self.tile} pixels")
+
+    @property
+    def rows(self) -> list[int]:
+        return starts(self.height, self.tile, self.overlap)
+
+    @property
+    def columns(self) -> list[int]:
+        return starts(self.width, self.tile, self.overlap)
+
+    def __len__(self) -> int:
+        return len(self.rows) * len(self.columns)
+
+    def blend(self, restore: Callable[[slice, slice], np.ndarray], finish: Callable[[int, np.ndarray], None]) -> None:
+        """Restore tile after tile and hand over finished rows, so that memory holds a row of tiles at a time.
+
+        `restore(rows, columns)` gives the float pixels of that part of the image, h w C. `finish(first_row, pixels)`
+        is called with whole rows of the result, from top to bottom.
+        """
+        if len(self) == 1:
+            finish(0, restore(slice(0, self.height), slice(0, self.width)))
+            return
+        rows, columns = self.rows, self.columns
+        weights_down = blending_weights(self.height, rows, self.tile)
+        weights_across = blending_weights(self.width, columns, self.tile)
+        band: np.ndarray | None = None  # weighted sums of the rows begun and not finished, from row `first` on
+        first = 0
+        for i, top in enumerate(rows):
+            bottom = min(top + self.tile, self.height)
+            strip: np.ndarray | None = None
+            for left, weights in zip(columns, weights_across, strict=True):
+                right = min(left + self.tile, self.width)
+                part = restore(slice(top, bottom), slice(left, right))
+                if strip is None:
+                    strip = np.zeros((bottom - top, self.width, part.shape[2]), np.float32)
+                strip[:, left:right] += part * weights[:, None]
+            strip *= weights_down[i][:, None, None]
+            if band is not None:
+                strip[: len(band)] += band
+            last = rows[i + 1] if i + 1 < len(rows) else self.height
+            finish(first, strip[: last - first])
+            band, first = strip[last - first :], last
