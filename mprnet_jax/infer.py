@@ -95,6 +95,18 @@ def restore_files(
     return summary
 
 
+TILE_HELP = """side of the tiles in pixels, a multiple of 8; whole: each picture at once, as the paper does; auto
+(default): whole if it fits in memory, else the largest tiles that do. Tiles change the result a little: the channel
+attention averages over what it sees"""
+STAGE_HELP = "stop after this stage: a little worse, much faster (default: %(default)s)"
+TLC_HELP = """means over windows of 1.5 x the training patch in the channel attention, as in training, instead of over
+the whole picture: better on pictures much larger than the patches"""
+
+
+def _tile(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text  # Restorer says what it may be
+
+
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog=f"python -m {COMMAND}",
@@ -123,7 +135,14 @@ exit code: 0 if every picture was restored, 2 if one could not be (the others ar
     to.add_argument("--format", choices=("png", "jpg", "tif", "webp"), help="format of all results (default: the input's)")
     to.add_argument("--quality", type=int, default=95, help="of JPEGs, 1 to 100 (default: %(default)s)")
     to.add_argument("--overwrite", action="store_true", help="restore again what is in the output folder already")
-    parser.add_argument(
+    how = parser.add_argument_group("how")
+    how.add_argument("--tile", default="auto", metavar="auto|whole|N", type=_tile, help=TILE_HELP)
+    how.add_argument("--overlap", type=int, metavar="N", help="pixels that tiles of --tile N share (default: N / 8)")
+    how.add_argument("--stage", type=int, choices=(1, 2, 3), default=3, help=STAGE_HELP)
+    how.add_argument("--tlc", action="store_true", help=TLC_HELP)
+    how.add_argument("--patch-size", type=int, metavar="N", help="training patch for --tlc, if the bundle names none")
+    how.add_argument("--self-ensemble", action="store_true", help="mean over 8 flips and rotations; 8 times slower")
+    how.add_argument(
         "--dtype",
         choices=("float32", "bfloat16"),
         default="float32",
@@ -144,7 +163,16 @@ exit code: 0 if every picture was restored, 2 if one could not be (the others ar
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     with exit_on_user_error(COMMAND):
-        restorer = Restorer.from_pretrained(args.checkpoint or args.task, dtype=args.dtype)
+        restorer = Restorer.from_pretrained(
+            args.checkpoint or args.task,
+            dtype=args.dtype,
+            stages=args.stage,
+            tlc=args.tlc,
+            patch_size=args.patch_size,
+            self_ensemble=args.self_ensemble,
+            tile=args.tile,
+            overlap=args.overlap,
+        )
         inputs = [*args.input, *([SAMPLES / (args.task or "denoising") / "input"] if args.samples else [])]
         naming = Naming(args.output, args.suffix, f".{args.format}" if args.format else None, args.recursive)
         summary = restore_files(restorer, inputs, naming, overwrite=args.overwrite, quality=args.quality)

@@ -51,6 +51,7 @@ OFFICIAL_GIT_BLOBS = {
     "aabb19cfd9a2195b6e5939dcd374d31a7e4c33b8": "denoising",
     "2414346fcefd7c84a6d8fecab1b397411ca5e57f": "deraining",
 }
+OFFICIAL_PATCHES = {"deblurring": 256, "denoising": 128, "deraining": 256}  # pixels, side of the training patch
 OFFICIAL_LICENCE = (
     "official release of MPRNet: academic, non-commercial use, under the licence that comes with it; "
     "keep this note with the checkpoint"
@@ -243,6 +244,7 @@ def load(path: str | Path) -> tuple[MPRNetConfig, Params, dict[str, Any]]:
         "official": official,
         "licence": OFFICIAL_LICENCE if official else UNKNOWN_LICENCE,
         "preset": preset_name(cfg) or "custom",
+        "patch_size": OFFICIAL_PATCHES.get(official),
         "converter_version": _version(),
     }
     return cfg, params, provenance

@@ -249,6 +249,7 @@ def train(config: TrainConfig, workdir: str | Path, command: str = COMMAND) -> P
             "source": "trained by mprnet_jax.train",
             "command": command,
             "steps": total_steps,
+            "patch_size": config.patch_size,
             "config": to_json(config),
             "version": importlib.metadata.version("mprnet_jax"),
         }

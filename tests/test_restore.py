@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mprnet_jax import images
+from mprnet_jax import images, memory
 from mprnet_jax.checkpoint import Bundle, save_bundle
 from mprnet_jax.errors import UserError
 from mprnet_jax.model import MPRNet, init_params
-from mprnet_jax.restore import Restorer
+from mprnet_jax.restore import Restorer, compiled_network
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_what_is_no_picture_is_refused_with_the_reason(restorer, image, message)
 
 def test_bfloat16_stays_near_float32(restorer, photo):
     pixels = photo[:32, :40].astype(np.float32) / 255
-    error = dataclasses.replace(restorer, dtype="bfloat16")(pixels) - restorer(pixels)
+    error = options(restorer, dtype="bfloat16")(pixels) - restorer(pixels)
     assert -10 * np.log10(np.mean(error**2)) > 45  # dB
 
 
@@ -84,3 +84,75 @@ def test_a_task_without_weights_and_an_unknown_name_are_refused_with_the_remedy(
         Restorer.from_pretrained("deraining")
     with pytest.raises(UserError, match=r"denoisng: neither a task \(deblurring, denoising, deraining\) nor"):
         Restorer.from_pretrained("denoisng")
+
+
+def options(restorer, **changed):
+    return dataclasses.replace(restorer, **changed)
+
+
+def test_tiles_of_the_whole_images_size_are_the_whole_image(restorer, photo):
+    picture = photo[:48, :64]
+    np.testing.assert_array_equal(options(restorer, tile=64)(picture), options(restorer, tile="whole")(picture))
+
+
+def test_tiles_come_near_the_whole_image_and_use_one_program(restorer, photo):
+    pixels = photo.astype(np.float32) / 255  # 96 x 128
+    compiled_network.cache_clear()
+    tiled = options(restorer, tile=64, overlap=32)(pixels)
+    assert compiled_network.cache_info().misses == 1
+    error = tiled - options(restorer, tile="whole")(pixels)
+    # dB; the channel attention sees other means, and a network with random weights makes much of them
+    assert -10 * np.log10(np.mean(error**2)) > 25
+
+
+def test_auto_takes_the_whole_image_where_it_fits_and_the_largest_tiles_where_not(restorer, monkeypatch):
+    assert len(restorer.plan(256, 320)) == 1
+    needed = memory.needed_bytes(compiled_network(restorer.config, "float32", 3, None, 256, 320))
+    monkeypatch.setattr(memory, "available_bytes", lambda: int(needed / 2 / memory.SHARE))
+    tiles = restorer.plan(256, 320)
+    assert len(tiles) > 1
+    assert 0.45 < tiles.tile**2 / (256 * 320) <= 0.5
+    assert tiles.overlap == tiles.tile // 8
+
+
+def test_local_means_need_the_training_patch_and_change_the_result(restorer, photo):
+    with pytest.raises(UserError, match="does not say which patches it was trained on; tlc needs patch_size"):
+        options(restorer, tlc=True)
+    picture = photo[:32, :40].astype(np.float32) / 255
+    named = options(restorer, provenance={"patch_size": 16})
+    local = options(named, tlc=True)
+    assert local.window == 24
+    np.testing.assert_array_equal(local(picture), options(restorer, tlc=True, patch_size=16)(picture))
+    assert np.abs(local(picture) - named(picture)).max() > 1e-6
+
+
+def test_fewer_stages_give_the_earlier_stages_image(restorer, photo):
+    pixels = photo[:32, :40].astype(np.float32) / 255
+    outputs = jax.jit(MPRNet(restorer.config).apply)({"params": restorer.params}, pixels[None])
+    for stages, output in ((1, outputs[2]), (2, outputs[1])):
+        restored = options(restorer, stages=stages)(pixels)
+        np.testing.assert_allclose(restored, np.clip(output[0], 0, 1), atol=1e-5)
+
+
+def test_self_ensemble_commutes_with_flips_and_rotations(restorer, photo):
+    ensemble = options(restorer, self_ensemble=True)
+    pixels = photo[:32, :40].astype(np.float32) / 255
+    restored = ensemble(pixels)
+    for turn in (lambda x: x[::-1], lambda x: x[:, ::-1], lambda x: np.rot90(x), lambda x: x.swapaxes(0, 1)):
+        np.testing.assert_allclose(ensemble(np.ascontiguousarray(turn(pixels))), turn(restored), atol=1e-5)
+    assert np.abs(restored - restorer(pixels)).max() > 1e-6
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"stages": 4}, "stages must be 1, 2 or 3, got 4"),
+        ({"tile": 60}, "tile must be a multiple of 8 of at least 16 pixels, got 60"),
+        ({"tile": "big"}, "tile must be auto, whole or a number of pixels, got 'big'"),
+        ({"tile": 64, "overlap": 40}, "overlap must be in 0..32, half of the tile; got 40"),
+        ({"overlap": 8}, "overlap goes with a tile of your own"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(restorer, changed, message):
+    with pytest.raises(UserError, match=message):
+        options(restorer, **changed)

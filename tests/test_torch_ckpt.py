@@ -191,6 +191,7 @@ def test_provenance_names_the_file_by_its_hashes(tmp_path, network, monkeypatch)
     monkeypatch.setitem(torch_ckpt.OFFICIAL_GIT_BLOBS, git, "deraining")
     _, _, provenance = torch_ckpt.load(path)
     assert provenance["official"] == "deraining"
+    assert provenance["patch_size"] == 256
     assert "non-commercial" in provenance["licence"]
 
 
