@@ -95,9 +95,7 @@ def load_bundle(path: str | Path) -> Bundle:
             config = MPRNetConfig(**about.config)
             # A NumPy target needs no device of the kind that the parameters were saved from.
             target = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), abstract_params(config))
-            params = checkpointer.restore(
-                path, args=ocp.args.Composite(params=ocp.args.StandardRestore(target))
-            ).params
+            params = checkpointer.restore(path, args=ocp.args.Composite(params=ocp.args.StandardRestore(target))).params
     except Exception as error:  # Orbax, TensorStore and json raise a dozen types for a damaged file
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"{path}: damaged bundle ({reason[:200]}); copy or convert it again") from error

@@ -6,8 +6,9 @@ import functools
 import itertools
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -15,7 +16,6 @@ from mprnet_jax import comparison, images, matlab_files, protocols, report, scor
 from mprnet_jax.errors import EXIT_USER_ERROR, UserError, exit_on_user_error
 from mprnet_jax.pretrained import TASKS
 from mprnet_jax.protocols import PROTOCOLS, Pair, TestSet
-from mprnet_jax.restore import Restorer
 from mprnet_jax.scoring import Result, Run
 
 COMMAND = "mprnet_jax.evaluate"
@@ -53,10 +53,15 @@ class Request:
     restored: Sequence[Path] = ()
     stages: bool = False
     dtypes: bool = False
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # fields of Restorer
     limit: int | None = None
     workers: int = scoring.cores()
     save_restored: bool = False
     skip_input: bool = False
+
+
+def _tile(text: str) -> int | str:
+    return int(text) if text.isdigit() else text
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -71,13 +76,24 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, metavar="DIR", required=True, help="where the results go")
     parser.add_argument("--checkpoint", nargs="+", default=[], metavar="DIR", help="score these weights (bundles)")
     parser.add_argument(
-        "--task", nargs="+", default=[], choices=[*TASKS, "auto"], help="score shipped weights; auto: those of the set"
+        "--task",
+        nargs="+",
+        default=[],
+        choices=[*TASKS, "auto"],
+        metavar="NAME",
+        help=f"score shipped weights: {', '.join(TASKS)}; auto: those of the set's own task",
     )
     parser.add_argument(
         "--restored", nargs="+", type=Path, default=[], metavar="DIR", help="score images restored before"
     )
     parser.add_argument("--stages", action="store_true", help="score all three exits, with their share of the compute")
     parser.add_argument("--dtypes", action="store_true", help="score float32 and bfloat16")
+    parser.add_argument("--tlc", action="store_true", help="local means in the channel attention, as in TLC's paper")
+    parser.add_argument("--self-ensemble", action="store_true", help="mean over 8 flips and rotations")
+    parser.add_argument(
+        "--tile", type=_tile, default="auto", metavar="N", help="side of tiles in pixels, whole, or auto [%(default)s]"
+    )
+    parser.add_argument("--overlap", type=int, metavar="N", help="pixels that tiles share at least")
     parser.add_argument("--limit", type=int, metavar="N", help="only N pairs, evenly spaced by name")
     parser.add_argument("--workers", type=int, default=scoring.cores(), help="threads for the scores [%(default)s]")
     parser.add_argument("--save-restored", action="store_true", help="also write the restored images, as PNG")
@@ -104,18 +120,14 @@ def evenly(pairs: list[Pair], limit: int | None) -> list[Pair]:
     return [pairs[i * len(pairs) // limit] for i in range(limit)]
 
 
-@functools.cache
-def load_restorer(name_or_path: str, dtype: str) -> Restorer:
-    return Restorer.from_pretrained(name_or_path, dtype=dtype)
-
-
 def open_runs(request: Request, name: str, refused: list[str]) -> list[Run]:
     """What is to be scored on one set; a source that cannot be opened becomes a line of `refused`."""
     unrounded, runs = PROTOCOLS[name].unrounded, []
     for source in [*request.task, *request.checkpoint, *map(Path, request.restored)]:
         label = source if source in request.task else Path(source).resolve().name
-        taken = sum(run.label == label for run in runs)
-        label = f"{label} ({taken + 1})" if taken else label
+        taken = {run.label for run in runs}
+        numbered = itertools.chain([label], (f"{label}_{k}" for k in itertools.count(2)))
+        label = next(name for name in numbered if name not in taken)
         try:
             if isinstance(source, Path):
                 folder = protocols.restored_folder(name, source) if request.protocol == "all" else source
@@ -124,8 +136,8 @@ def open_runs(request: Request, name: str, refused: list[str]) -> list[Run]:
             if source == "auto" and PROTOCOLS[name].task is None:
                 raise UserError("--task auto: a custom set has no task of its own; name one")
             weights = PROTOCOLS[name].task if source == "auto" else source
-            restorers = [load_restorer(weights, dtype) for dtype in variants.DTYPES[: 2 if request.dtypes else 1]]
-            runs.append(variants.network_run(label, restorers, request.stages, unrounded, weights))
+            restorers = variants.open_restorers(weights, request.stages, request.dtypes, dict(request.options))
+            runs.append(variants.network_run(label, restorers, unrounded, weights))
         except UserError as error:
             scoring.refuse(refused, str(error))
     return runs
@@ -162,9 +174,10 @@ def evaluate_set(request: Request, name: str, test_set: TestSet, runs: list[Run]
         "sha256_of": "the lines that sha256sum prints for its pictures, in order of their names",
     }
     pairs = evenly(test_set.pairs, request.limit)
+    several = len(request.checkpoint) + len(request.task) + len(request.restored) > 1
     for run in runs:
         start = time.perf_counter()
-        folder = output / run.label if len(runs) > 1 else output
+        folder = output / run.label if several else output
         if protocol.score is None:
             done, refused = write_submission(pairs, run, folder)
             rows = {variant: [{"name": crop} for crop in done] for variant in run.variants}
@@ -202,6 +215,10 @@ def evaluate(request: Request) -> tuple[list[Result], list[str]]:
     if every and not names:
         places = ", ".join(protocol.folders[0] for protocol in PROTOCOLS.values() if protocol.folders)
         raise UserError(f"{request.data}: no data set here; looked for {places} and the like")
+    try:
+        request.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{request.output}: cannot be made ({error.strerror}); choose another --output") from None
     for name in names or [request.protocol]:
         try:
             test_set = protocols.open_set(name, request.data, below=every)
@@ -219,12 +236,15 @@ def evaluate(request: Request) -> tuple[list[Result], list[str]]:
 
 def show(request: Request, results: list[Result], refused: list[str]) -> None:
     """Print what was measured, and where it lies."""
-    for result in results:
-        print(tables.summary(result), end="\n\n")
-    if request.protocol == "all" or len(results) > 1:
-        table = tables.paper_table(results)
+    if len(results) == 1:
+        print(tables.summary(results[0]), end="\n\n")
+    elif results:
+        table = tables.paper_table(results) if request.protocol == "all" else tables.runs_table(results)
         (request.output / "table.txt").write_text(table + "\n")
         print(table, end="\n\n")
+        for result in results:
+            for note in result.notes:
+                print(f"{result.label}, {result.verdict}: {note}")
     print(f"{request.output}: {len(results)} results, {len(refused)} refused" if results else "nothing was scored")
 
 
@@ -234,8 +254,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         if args.compare:
             print(comparison.compare(*args.compare, args.output))
             return
-        del args.compare
-        request = Request(**vars(args))
+        given = vars(args)
+        given.pop("compare")
+        options = {name: given.pop(name) for name in ("tlc", "self_ensemble", "tile", "overlap")}
+        request = Request(**given, options=options)
         results, refused = evaluate(request)
         show(request, results, refused)
         if refused:

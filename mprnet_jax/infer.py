@@ -132,7 +132,9 @@ exit code: 0 if every picture was restored, 2 if one could not be (the others ar
     to = parser.add_argument_group("where the results go")
     to.add_argument("--output", metavar="DIR", type=Path, required=True, help="folder for the results")
     to.add_argument("--suffix", default="", help="put this behind each name: --suffix _clean makes party_clean.jpg")
-    to.add_argument("--format", choices=("png", "jpg", "tif", "webp"), help="format of all results (default: the input's)")
+    to.add_argument(
+        "--format", choices=("png", "jpg", "tif", "webp"), help="format of all results (default: the input's)"
+    )
     to.add_argument("--quality", type=int, default=95, help="of JPEGs, 1 to 100 (default: %(default)s)")
     to.add_argument("--overwrite", action="store_true", help="restore again what is in the output folder already")
     how = parser.add_argument_group("how")

@@ -136,7 +136,7 @@ def _dnd_boxes(path: Path) -> list[np.ndarray]:
     """info.boundingboxes: for each image an array 20 4 of first row, first column, last row, last column, from 1."""
     with _open_hdf5(path) as file:
         try:
-            boxes = [np.array(file[reference]).T for reference in np.ravel(file["info"]["boundingboxes"][()])]
+            boxes = [file[reference][()].T for reference in np.ravel(file["info"]["boundingboxes"][()])]
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"{path}: has no info.boundingboxes ({_line(error)}); download it again") from None
     for number, box in enumerate(boxes, start=1):
@@ -153,7 +153,7 @@ def _dnd_image(path: Path) -> np.ndarray:
     with _open_hdf5(path) as file:
         if "InoisySRGB" not in file:
             raise UserError(f"{path}: has no variable InoisySRGB; use the sRGB images, not the raw ones")
-        image = np.asarray(file["InoisySRGB"]).T  # 3 W H in HDF5
+        image = file["InoisySRGB"][()].T  # 3 W H in HDF5
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype.kind != "f":
         raise UserError(f"{path}: needs H x W x 3 floats, got {_times(image.shape)} {image.dtype}; download it again")
     return image.astype(np.float32)

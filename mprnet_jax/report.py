@@ -69,7 +69,7 @@ def _about(result: Result) -> dict[str, object]:
 def render(result: Result, pairs: Sequence[Pair], restore: Callable[[Pair], np.ndarray]) -> str:
     """The page. `restore` gives a pair's restored image once more: it is not kept while a set is scored."""
     title = f"{PROTOCOLS[result.protocol].title}: {result.label}"
-    notices = ([] if result.comparable or not result.published else [result.verdict]) + result.notes
+    verdict_style = "soft" if result.comparable or not result.published else "notice"
     tiles = "".join(
         f'<div class="tile"><b>{tables.number(column, result.mean(column), signed=column == "gain")}</b>'
         f"<span>{escape(LABELS[column])}</span></div>"
@@ -88,8 +88,9 @@ def render(result: Result, pairs: Sequence[Pair], restore: Callable[[Pair], np.n
     refused = "".join(f'<p class="notice">{escape(line)}</p>' for line in result.refused)
     return html_parts.page(
         title,
-        f'<h1>{escape(title)}</h1><p class="soft">{escape(result.verdict)}</p>'
-        + "".join(f'<p class="notice">{escape(note)}</p>' for note in notices)
+        f"<h1>{escape(title)}</h1>"
+        + f'<p class="{verdict_style}">{escape(result.verdict)}</p>'
+        + "".join(f'<p class="notice">{escape(note)}</p>' for note in result.notes)
         + f'<div class="tiles">{tiles}</div>'
         + (html_parts.table(list(zip(*tables.summary_rows(result), strict=True))) if result.published else "")
         + f"<h2>Best, median and worst</h2>{_pictures(result, pairs, restore)}"

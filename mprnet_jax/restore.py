@@ -52,7 +52,7 @@ class Restorer:
     stages: int = 3
     """After 1 or 2 stages the image is a little worse, and much sooner there: later stages are not computed."""
     tlc: bool = False
-    """Local means in the channel attention, over 1.5 x the training patch (arXiv:2112.04491), instead of global ones."""
+    """Channel attention by means over 1.5 x the training patch (arXiv:2112.04491) instead of over the whole image."""
     patch_size: int | None = None
     """Side of the training patch in pixels, for tlc; None: what the bundle says."""
     self_ensemble: bool = False

@@ -7,6 +7,7 @@ imported again (100 pairs of 480 x 320 by the GoPro protocol on 2 busy cores: 8 
 import collections
 import csv
 import dataclasses
+import importlib.metadata
 import json
 import math
 import os
@@ -219,6 +220,7 @@ def save(folder: Path, result: Result) -> None:
         "mean": {name: result.mean(name) for name in columns},
         "published": published,
         "difference": {name: result.mean(name) - value for name, value in published.items()},
+        "versions": {name: importlib.metadata.version(name) for name in ("mprnet_jax", "jax", "numpy")},
     }
     content = for_json({**summary, **dataclasses.asdict(result)})
     (folder / RESULTS).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")

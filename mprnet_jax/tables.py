@@ -57,6 +57,22 @@ def summary(result: Result) -> str:
     return "\n".join([*lines, *result.notes])
 
 
+def runs_table(results: Sequence[Result]) -> str:
+    """Several runs on one set: a row for each, with the cost where it is known."""
+    columns = list(dict.fromkeys(column for result in results for column in result.columns))
+    rows = [["run", *(LABELS[column] for column in columns), "compute", "s an image"]]
+    for result in results:
+        share, seconds = (result.restored_by.get(key) for key in ("share_of_compute", "restore_seconds_median"))
+        cost = ["-" if share is None else f"{share:.1%}", "-" if seconds is None else f"{seconds:.3f}"]
+        means = (number(name, result.mean(name) if name in result.columns else None) for name in columns)
+        rows.append([result.label, *means, *cost])
+    first = results[0]
+    if first.published:
+        published = dict(zip(columns, first.published, strict=False))
+        rows.append(["published", *(number(name, published.get(name)) for name in columns), "-", "-"])
+    return f"{first.verdict}\n{lines_up(rows)}"
+
+
 def _cell(psnr: float, ssim: float) -> str:
     return f"{psnr:.2f} / {ssim:.3f}"
 

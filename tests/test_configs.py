@@ -6,7 +6,7 @@ import pytest
 
 from mprnet_jax.config import TrainConfig, load_config, to_json
 from mprnet_jax.data.sources import read_names
-from mprnet_jax.train import make_optimizer, make_schedule, main
+from mprnet_jax.train import main, make_optimizer, make_schedule
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.py"))
 

@@ -2,7 +2,11 @@
 
 import csv
 import json
+import runpy
+import sys
+from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 import scipy.stats
@@ -101,6 +105,20 @@ def test_weights_have_the_same_hash_in_any_container_and_another_when_one_number
     assert before != variants.sha256_of_params(params)
 
 
+def test_runs_of_one_name_are_kept_apart_and_folders_do_not_move_when_one_fails(data, tmp_path):
+    for place in ("a", "b", "c"):
+        (tmp_path / place).mkdir()
+    for place in ("a", "b"):
+        (tmp_path / place / "same").symlink_to(tmp_path / "restored")
+    sources = [tmp_path / place / "same" for place in ("c", "a", "b")]
+    # Resolved names are those of the folder that the links lead to.
+    request = evaluate.Request("custom", data, tmp_path / "out", restored=sources, limit=1)
+    results, refused = evaluate.evaluate(request)
+    assert [result.label for result in results] == ["restored", "restored_2"]
+    assert len(refused) == 1
+    assert (tmp_path / "out" / "restored_2" / "results.json").exists()
+
+
 def test_bad_pairs_are_one_line_each_and_the_rest_is_scored(data, tmp_path, capsys):
     (data / "input" / "0.png").unlink()  # no partner
     images.write(data / "input" / "1.png", np.zeros((96, 120, 3), np.uint8))  # another size
@@ -191,7 +209,7 @@ def test_stages_are_the_networks_three_outputs_with_rising_cost(data, bundle, ti
     results, _ = evaluate.evaluate(request)
     assert [result.label for result in results] == ["tiny stage1", "tiny stage2", "tiny stage3"]
     image = images.to_float(images.read(data / "input" / "0.png"))
-    outputs = MPRNet(tiny).apply({"params": init_params(tiny, seed=1)}, image[None])
+    outputs = jax.jit(MPRNet(tiny).apply)({"params": init_params(tiny, seed=1)}, image[None])
     target = images.read(data / "target" / "0.png")
     for result, output in zip(results, reversed(outputs), strict=True):
         restored = images.to_uint8(np.asarray(output[0]))
@@ -220,6 +238,9 @@ def test_dtypes_are_scored_side_by_side(data, bundle, tmp_path):
     assert results[0].mean("psnr") == pytest.approx(results[1].mean("psnr"), abs=0.5)
     assert results[0].images != results[1].images
     assert all(result.restored_by["restore_seconds_median"] > 0 for result in results)
+    rows = tables.runs_table(results).splitlines()
+    assert rows[2].startswith("tiny float32 ")
+    assert f"{results[1].mean('psnr'):.3f}" in rows[3]
 
 
 def test_sidd_is_scored_in_floats_that_are_never_rounded(bundle, tmp_path):
@@ -346,3 +367,30 @@ def test_a_pair_that_cannot_be_aligned_is_reported_and_the_rest_is_scored(data, 
     assert len(refused) == 1
     assert refused[0].startswith("RealBlur-J 2: the alignment (OpenCV findTransformECC) did not converge")
     assert "did not converge" in refusals(capsys)[0]
+
+
+def test_benchmark_runs(monkeypatch, capsys):
+    script = Path(__file__).parent.parent / "tools" / "benchmark.py"
+    size = ["--images", "2", "--width", "32", "--height", "24", "--protocol", "custom", "--workers", "1"]
+    monkeypatch.setattr(sys, "argv", [str(script), "evaluate", *size])
+    runpy.run_path(str(script), run_name="__main__")
+    assert "custom     1 threads" in capsys.readouterr().out
+
+
+def test_options_reach_the_restorer_are_recorded_and_choose_the_published_number(data, bundle, tmp_path, tiny):
+    save_bundle(tmp_path / "patched", Bundle(tiny, init_params(tiny, seed=1), {"patch_size": 32}))
+    options = ("--protocol", "gopro", "--data", data, "--limit", 1)
+    assert run(*options, "--checkpoint", tmp_path / "patched", "--tlc", "--output", tmp_path / "a") == 0
+    assert run(*options, "--checkpoint", bundle, "--output", tmp_path / "b") == 0
+    with_tlc, plain = (scoring.load(tmp_path / place) for place in "ab")
+    assert with_tlc.published == (33.31, 0.964)
+    assert plain.published == (32.66, 0.959)
+    assert with_tlc.restored_by["options"]["tlc"] is True
+    assert plain.restored_by["options"]["tile"] == "auto"
+    assert with_tlc.images[0]["psnr"] != plain.images[0]["psnr"]
+
+
+def test_an_option_that_cannot_be_is_one_line(data, bundle, tmp_path, capsys):
+    options = ("--protocol", "custom", "--data", data, "--checkpoint", bundle, "--tile", 13)
+    assert run(*options, "--output", tmp_path / "out") == 2
+    assert "tile must be a multiple of 8" in refusals(capsys)[0]

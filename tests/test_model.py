@@ -190,5 +190,17 @@ def test_every_parameter_gets_a_gradient(tiny):
 def test_blocks_are_linen_modules_of_their_papers_name():
     from mprnet_jax import model
 
-    for name in "CALayer CAB ORB SAM DownSample UpSample SkipUpSample Encoder Decoder ORSNet MPRNet".split():
+    for name in [
+        "CALayer",
+        "CAB",
+        "ORB",
+        "SAM",
+        "DownSample",
+        "UpSample",
+        "SkipUpSample",
+        "Encoder",
+        "Decoder",
+        "ORSNet",
+        "MPRNet",
+    ]:
         assert issubclass(getattr(model, name), nn.Module)

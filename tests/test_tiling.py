@@ -34,8 +34,9 @@ def blended(image, tile, overlap, function=lambda part: part):
 
 
 @pytest.mark.parametrize(
-    ("size", "tile", "overlap"), [((50, 70), 32, 8), ((50, 70), 32, 16), ((97, 33), 32, 0), ((20, 90), 32, 5), ((9, 7), 16, 4)]
-)  # fmt: skip
+    ("size", "tile", "overlap"),
+    [((50, 70), 32, 8), ((50, 70), 32, 16), ((97, 33), 32, 0), ((20, 90), 32, 5), ((9, 7), 16, 4)],
+)
 def test_tiles_with_the_identity_as_network_give_the_image(size, tile, overlap):
     image = np.random.default_rng(0).random((*size, 3)).astype(np.float32)
     result, _ = blended(image, tile, overlap)

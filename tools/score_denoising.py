@@ -44,7 +44,8 @@ def main() -> None:
         paths = split_folder(args.photos, read_names(args.names))[1] if args.names else images.find(args.photos)
         restorer = Restorer.from_pretrained(args.checkpoint)
         rows = [score(restorer, paths, sigma) for sigma in args.sigmas]
-    print("| sigma | photos | PSNR noisy | PSNR restored | gain | SSIM noisy | SSIM restored |\n|---|---|---|---|---|---|---|")
+    print("| sigma | photos | PSNR noisy | PSNR restored | gain | SSIM noisy | SSIM restored |")
+    print("|---|---|---|---|---|---|---|")
     for row in rows:
         gain = "" if row["sigma"] == 0 else f"{row['psnr'] - row['noisy_psnr']:+.2f}"
         print(
