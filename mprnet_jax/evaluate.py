@@ -12,11 +12,12 @@ from typing import Any
 
 from tqdm import tqdm
 
-from mprnet_jax import comparison, images, matlab_files, protocols, report, scoring, tables, variants
+from mprnet_jax import images
 from mprnet_jax.errors import EXIT_USER_ERROR, UserError, exit_on_user_error
+from mprnet_jax.evaluation import comparison, matlab_files, protocols, report, scoring, tables, variants
+from mprnet_jax.evaluation.protocols import PROTOCOLS, Pair, TestSet
+from mprnet_jax.evaluation.scoring import Result, Run
 from mprnet_jax.pretrained import TASKS
-from mprnet_jax.protocols import PROTOCOLS, Pair, TestSet
-from mprnet_jax.scoring import Result, Run
 
 COMMAND = "mprnet_jax.evaluate"
 EPILOG = """\

@@ -13,9 +13,10 @@ import scipy.stats
 import skimage.metrics
 from test_protocols import dnd, sidd
 
-from mprnet_jax import comparison, evaluate, images, scoring, tables, variants
+from mprnet_jax import evaluate, images
 from mprnet_jax.checkpoint import Bundle, save_bundle
 from mprnet_jax.errors import UserError
+from mprnet_jax.evaluation import comparison, scoring, tables, variants
 from mprnet_jax.model import MPRNet, init_params
 from mprnet_jax.restore import Restorer
 

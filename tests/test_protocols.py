@@ -5,8 +5,9 @@ import subprocess
 import numpy as np
 import pytest
 
-from mprnet_jax import images, matlab_files, protocols
+from mprnet_jax import images
 from mprnet_jax.errors import UserError
+from mprnet_jax.evaluation import matlab_files, protocols
 
 
 def write_all(folder, names, shape=(16, 24, 3)):

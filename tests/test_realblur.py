@@ -8,8 +8,9 @@ import scipy.ndimage
 import skimage.data
 import skimage.metrics
 
-from mprnet_jax import images, realblur
+from mprnet_jax import images
 from mprnet_jax.errors import UserError
+from mprnet_jax.evaluation import realblur
 
 cv2 = pytest.importorskip("cv2")
 

@@ -6,8 +6,9 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from mprnet_jax import html_parts, images, report, scoring, svg_plots
-from mprnet_jax.protocols import Pair
+from mprnet_jax import images
+from mprnet_jax.evaluation import html_parts, report, scoring, svg_plots
+from mprnet_jax.evaluation.protocols import Pair
 
 VOID = {"meta", "img", "input", "br"}
 

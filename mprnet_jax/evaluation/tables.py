@@ -3,8 +3,8 @@
 import math
 from collections.abc import Sequence
 
-from mprnet_jax.protocols import DERAINING_MEAN, LABELS, PROTOCOLS
-from mprnet_jax.scoring import Result
+from mprnet_jax.evaluation.protocols import DERAINING_MEAN, LABELS, PROTOCOLS
+from mprnet_jax.evaluation.scoring import Result
 
 
 def number(column: str, value: float | None, signed: bool = False) -> str:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mprnet_jax import html_parts, svg_plots, tables
 from mprnet_jax.errors import UserError
-from mprnet_jax.html_parts import escape
-from mprnet_jax.protocols import LABELS, PROTOCOLS, Pair
-from mprnet_jax.scoring import Result, Row
+from mprnet_jax.evaluation import html_parts, svg_plots, tables
+from mprnet_jax.evaluation.html_parts import escape
+from mprnet_jax.evaluation.protocols import LABELS, PROTOCOLS, Pair
+from mprnet_jax.evaluation.scoring import Result, Row
 
 BEFORE, AFTER, TRUTH = "before", "after", "truth"
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mprnet_jax import images, matlab_files, metrics, realblur
+from mprnet_jax import images, metrics
 from mprnet_jax.errors import UserError
+from mprnet_jax.evaluation import matlab_files, realblur
 
 Scores = dict[str, float]  # by the names in LABELS; PSNR comes first, then SSIM
 Score = Callable[[np.ndarray, np.ndarray], Scores]  # restored, target: H W 3

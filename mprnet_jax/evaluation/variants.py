@@ -15,11 +15,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mprnet_jax import images, protocols
+from mprnet_jax import images
+from mprnet_jax.evaluation import protocols
+from mprnet_jax.evaluation.protocols import Pair
+from mprnet_jax.evaluation.scoring import Images, Run
 from mprnet_jax.model import MPRNet, MPRNetConfig, Params, abstract_params
-from mprnet_jax.protocols import Pair
 from mprnet_jax.restore import Restorer
-from mprnet_jax.scoring import Images, Run
 
 STAGES = (1, 2, 3)
 DTYPES = ("float32", "bfloat16")

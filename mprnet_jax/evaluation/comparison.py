@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mprnet_jax import html_parts, protocols, scoring, svg_plots, tables
 from mprnet_jax.errors import UserError
+from mprnet_jax.evaluation import html_parts, protocols, scoring, svg_plots, tables
+from mprnet_jax.evaluation.html_parts import escape
+from mprnet_jax.evaluation.protocols import LABELS, PROTOCOLS
+from mprnet_jax.evaluation.scoring import Result
 from mprnet_jax.extras import import_extra
-from mprnet_jax.html_parts import escape
-from mprnet_jax.protocols import LABELS, PROTOCOLS
-from mprnet_jax.scoring import Result
 
 CONFIDENCE = 0.95
 METHOD = "p: Wilcoxon signed-rank test, two-sided; interval: paired t, 95 %"

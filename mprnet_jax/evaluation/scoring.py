@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from mprnet_jax import images
 from mprnet_jax.errors import UserError
-from mprnet_jax.protocols import PROTOCOLS, Pair, Protocol
+from mprnet_jax.evaluation.protocols import PROTOCOLS, Pair, Protocol
 
 RESULTS, SCORES, RESTORED = "results.json", "scores.csv", "restored"  # names in the folder of a run
 Images = dict[str, np.ndarray]  # variant -> restored image; "" where there is only one
