@@ -25,6 +25,7 @@ def get_config() -> TrainConfig:
         warmup_epochs=3,
         cosine_epochs=117,  # 80 - 3 + 40: the rate never comes near its end
         weight_decay=1e-8,
+        mixup_from_epoch=6,
         ema_decay=0,  # the official recipe has none
         patch_size=128,
         batch_size=16,

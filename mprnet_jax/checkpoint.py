@@ -6,6 +6,7 @@ TrainState, so that a run goes on exactly where it stopped.
 """
 
 import dataclasses
+import shutil
 import zlib
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,20 @@ def save_bundle(path: str | Path, bundle: Bundle) -> None:
                 crc32=ocp.args.JsonSave(checksums(params)),
             ),
         )
+
+
+def replace_bundle(path: str | Path, bundle: Bundle) -> None:
+    """Write a bundle in place of the one that is there; at every moment one of the two is whole, there or at
+    `<path>.old` or `<path>.new`."""
+    path = Path(path).absolute()
+    new, old = (path.with_name(path.name + ending) for ending in (".new", ".old"))
+    for leftover in (new, old):  # of a run that was killed here
+        shutil.rmtree(leftover, ignore_errors=True)
+    save_bundle(new, bundle)
+    if path.exists():
+        path.rename(old)
+    new.rename(path)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def load_bundle(path: str | Path) -> Bundle:

@@ -55,6 +55,14 @@ class TrainConfig:
     """Largest global norm of the gradient; None: not clipped, as in the official recipes."""
     ema_decay: float = 0.999
     """Of the moving average of the parameters, which is what the bundle gets; 0: no averaging."""
+    mixup_from_epoch: int | None = None
+    """MixUp from this epoch on (1 is the first); None: never."""
+    accumulate: int = 1
+    """Parts that a batch is met in, one after another: the same step for less memory."""
+    remat: bool = False
+    """Compute features again for the gradient instead of keeping them: less memory on GPUs and TPUs, a third slower."""
+    stop_after_skipped: int = 10
+    """Steps that are not finite leave no trace; after this many in a row the run stops."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """What the network computes in; parameters stay float32."""
     init_from: Path | None = None
@@ -71,7 +79,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.patch_size % 8 or self.patch_size <= 0:
             raise UserError(f"patch_size must be a positive multiple of 8, got {self.patch_size}")
-        for name in ("epochs", "batch_size", "crops_per_photo", "log_every", "validate_every", "save_every"):
+        counts = "epochs batch_size crops_per_photo accumulate stop_after_skipped log_every validate_every save_every"
+        for name in counts.split():
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 0 <= self.ema_decay < 1:

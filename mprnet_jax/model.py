@@ -289,11 +289,12 @@ class ORSNet(nn.Module):
     cfg: MPRNetConfig
     act: Callable
     mean: Mean
+    orb: type[nn.Module] = ORB  # or a rematerialised one
 
     @nn.compact
     def __call__(self, x: jax.Array, encoder: Pyramid, decoder: Pyramid) -> jax.Array:  # N H W C+o
         for i in range(3):
-            x = ORB(self.cfg, self.act, self.mean, name=f"orb{i + 1}")(x)
+            x = self.orb(self.cfg, self.act, self.mean, name=f"orb{i + 1}")(x)
             for side, levels in (("enc", encoder), ("dec", decoder)):
                 level = levels[i]
                 for j in range(i):  # level 2 is upsampled once, level 3 twice, each path with its own weights
@@ -314,6 +315,7 @@ class MPRNet(nn.Module):
     cfg: MPRNetConfig
     dtype: Any = jnp.float32  # of the features (float32 or bfloat16); images, and the sums that make them, are float32
     window: int | None = None  # pixels, of the local means of TLC; None: global means, as in training
+    remat: bool = False  # compute encoders, decoders and ORBs again for the gradient instead of keeping their features
 
     @nn.compact
     def __call__(self, image: jax.Array, stages: int = 3) -> list[jax.Array]:
@@ -326,6 +328,7 @@ class MPRNet(nn.Module):
         image = image.astype(jnp.float32)
         # One slope for all CABs, as in the official model.
         act = nn.PReLU(negative_slope_init=0.25, name="act")
+        part = nn.remat if self.remat else lambda module: module
         mean = spatial_mean
         if self.window is not None:
             mean = functools.partial(local_mean, window=self.window, image_size=(h, w))
@@ -338,9 +341,9 @@ class MPRNet(nn.Module):
         # mean, so patches stand on the batch axis.
         halves = split(image, axis=1)  # 2N H/2 W 3
         quarters = split(halves, axis=2)  # 4N H/2 W/2 3
-        encoder1 = Encoder(cfg, act, mean, name="stage1_encoder")(shallow(quarters, 1))
+        encoder1 = part(Encoder)(cfg, act, mean, name="stage1_encoder")(shallow(quarters, 1))
         encoder1 = merge_pyramid(encoder1, axis=2)
-        decoder1 = Decoder(cfg, act, mean, name="stage1_decoder")(encoder1)
+        decoder1 = part(Decoder)(cfg, act, mean, name="stage1_decoder")(encoder1)
         features1, restored1 = SAM(cfg, name="sam12")(decoder1[0], halves)
         outputs = [merge(restored1, axis=1)]
         if stages == 1:
@@ -349,9 +352,9 @@ class MPRNet(nn.Module):
         # Stage 2 encodes the halves and decodes the whole image.
         joined = jnp.concatenate([shallow(halves, 2), features1], axis=-1)
         joined = conv(joined, cfg.n_feat, cfg.kernel_size, name="concat12")
-        encoder2 = Encoder(cfg, act, mean, name="stage2_encoder")(joined, csff=(encoder1, decoder1))
+        encoder2 = part(Encoder)(cfg, act, mean, name="stage2_encoder")(joined, csff=(encoder1, decoder1))
         encoder2 = merge_pyramid(encoder2, axis=1)
-        decoder2 = Decoder(cfg, act, mean, name="stage2_decoder")(encoder2)
+        decoder2 = part(Decoder)(cfg, act, mean, name="stage2_decoder")(encoder2)
         features2, restored2 = SAM(cfg, name="sam23")(decoder2[0], image)
         outputs = [restored2, *outputs]
         if stages == 2:
@@ -360,7 +363,7 @@ class MPRNet(nn.Module):
         # Stage 3 keeps the original resolution.
         joined = jnp.concatenate([shallow(image, 3), features2], axis=-1)
         joined = conv(joined, cfg.n_feat + cfg.scale_orsnetfeats, cfg.kernel_size, name="concat23")
-        features3 = ORSNet(cfg, act, mean, name="stage3_orsnet")(joined, encoder2, decoder2)
+        features3 = ORSNet(cfg, act, mean, part(ORB), name="stage3_orsnet")(joined, encoder2, decoder2)
         restored3 = image + conv(features3, 3, cfg.kernel_size, name="tail")
         return [restored3, *outputs]
 

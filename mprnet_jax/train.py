@@ -1,109 +1,39 @@
 """Training: `python -m mprnet_jax.train --config configs/denoise.py --workdir runs/denoise`.
 
 The workdir gets config.json, log.jsonl, checkpoints/ (a run that stopped goes on by itself when the command is given
-again) and, at the end, bundle/, which `python -m mprnet_jax.infer --checkpoint` takes.
+again), best/ (the bundle with the best validation PSNR so far) and, at the end, bundle/. Both are what
+`python -m mprnet_jax.infer --checkpoint` takes.
 """
 
 import argparse
 import functools
 import importlib.metadata
 import json
-import math
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import tyro
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from tqdm import tqdm
 
 from mprnet_jax import images, metrics
-from mprnet_jax.checkpoint import Bundle, TrainingCheckpoints, load_bundle, save_bundle
+from mprnet_jax.checkpoint import Bundle, TrainingCheckpoints, load_bundle, replace_bundle, save_bundle
 from mprnet_jax.config import TrainConfig, load_config, to_json
 from mprnet_jax.data import pipeline, sources
 from mprnet_jax.errors import UserError, exit_on_user_error
 from mprnet_jax.losses import stages_loss
 from mprnet_jax.model import MPRNet, Params, count_parameters, init_params
-from mprnet_jax.schedules import epoch_schedule, step_schedule
+from mprnet_jax.optimizer import make_optimizer, make_schedule
+from mprnet_jax.train_step import init_state, make_train_step
 
 VALIDATION_CROP = 256  # pixels, side of the centre crop of each held-out picture
 COMMAND = "mprnet_jax.train"
-
-
-@flax.struct.dataclass
-class TrainState:
-    """All that changes in a run, and so all that a checkpoint holds; the data's position is the step."""
-
-    step: jax.Array  # optimiser steps done
-    params: Params
-    opt_state: Any
-    ema: Params  # moving average of params
-
-
-def make_schedule(config: TrainConfig, steps_per_epoch: int) -> optax.Schedule:
-    """Learning rate of every step, as the config says."""
-    if config.schedule == "epochs":
-        cosine_epochs = config.cosine_epochs or config.epochs - config.warmup_epochs
-        return epoch_schedule(
-            config.learning_rate, config.final_learning_rate, config.warmup_epochs, cosine_epochs, steps_per_epoch
-        )
-    return step_schedule(
-        config.learning_rate,
-        config.final_learning_rate,
-        config.warmup_epochs * steps_per_epoch,
-        config.epochs * steps_per_epoch,
-    )
-
-
-def make_optimizer(config: TrainConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """Adam as torch.optim.Adam: clipping first, then coupled weight decay, then the moments."""
-    parts = [optax.adam(schedule, b1=0.9, b2=0.999, eps=1e-8)]
-    if config.weight_decay:
-        parts.insert(0, optax.add_decayed_weights(config.weight_decay))
-    if config.clip_norm is not None:
-        parts.insert(0, optax.clip_by_global_norm(config.clip_norm))
-    return optax.chain(*parts)
-
-
-def init_state(params: Params, optimizer: optax.GradientTransformation) -> TrainState:
-    params = jax.tree.map(jnp.asarray, params)
-    # A copy: a donated state must not hold the same buffer twice.
-    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), jax.tree.map(jnp.copy, params))
-
-
-def make_train_step(
-    model: MPRNet, optimizer: optax.GradientTransformation, loss: Callable, ema_decay: float
-) -> Callable[[TrainState, pipeline.Batch], tuple[TrainState, dict[str, jax.Array]]]:
-    """A jitted step (state, batch) -> (state, measured); the state's buffers are used again for the new one."""
-
-    @functools.partial(jax.jit, donate_argnums=0)
-    def train_step(state: TrainState, batch: pipeline.Batch) -> tuple[TrainState, dict[str, jax.Array]]:
-        def objective(params: Params) -> tuple[jax.Array, jax.Array]:
-            restored = model.apply({"params": params}, batch["input"])
-            return loss(restored, batch["target"]), restored[0]
-
-        (value, restored), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        # Early on the average forgets faster, or it would remember the random start for thousands of steps.
-        decay = jnp.minimum(ema_decay, (1 + state.step) / (10 + state.step))
-        ema = optax.incremental_update(params, state.ema, 1 - decay)
-        measured = {
-            "loss": value,
-            "grad_norm": optax.tree.norm(grads),
-            "psnr": jnp.mean(metrics.psnr_jax(jnp.clip(restored, 0, 1), batch["target"])),
-        }
-        return TrainState(state.step + 1, params, opt_state, ema), measured
-
-    return train_step
 
 
 def validation_pairs(paths: Sequence[Path], degradation: pipeline.Degradation) -> list[pipeline.Batch]:
@@ -175,7 +105,7 @@ def train(config: TrainConfig, workdir: str | Path, command: str = COMMAND) -> P
     """Run a recipe to its end, from the latest checkpoint in the workdir if there is one.
 
     Returns the bundle's folder, or None if Ctrl-C or SIGTERM stopped the run (after saving).
-    Raises UserError for data or a workdir that cannot be used, and when the loss is not finite.
+    Raises UserError for data or a workdir that cannot be used, and when the loss stays not finite.
     """
     workdir = Path(workdir)
     bundle_path = workdir / "bundle"
@@ -184,30 +114,51 @@ def train(config: TrainConfig, workdir: str | Path, command: str = COMMAND) -> P
     source = sources.CleanPhotos(train_paths, config.crops_per_photo)
     steps_per_epoch = pipeline.steps_per_epoch(source, config.batch_size)
     total_steps = config.epochs * steps_per_epoch
-    if config.batch_size % jax.device_count():
-        raise UserError(f"batch_size {config.batch_size} cannot be shared by {jax.device_count()} devices")
+    if config.batch_size % (jax.device_count() * config.accumulate):
+        raise UserError(
+            f"batch_size {config.batch_size} cannot be shared by {jax.device_count()} devices "
+            f"in {config.accumulate} parts each; make it a multiple of {jax.device_count() * config.accumulate}"
+        )
     _refuse_other_config(workdir, config)
     if bundle_path.exists():
         print(f"{workdir}: this run has ended; its bundle is {bundle_path}")
         return bundle_path
 
-    model = MPRNet(config.model, dtype=jnp.dtype(config.dtype))
+    model = MPRNet(config.model, dtype=jnp.dtype(config.dtype), remat=config.remat)
     schedule = make_schedule(config, steps_per_epoch)
     optimizer = make_optimizer(config, schedule)
-    train_step = make_train_step(model, optimizer, stages_loss(config.loss, config.clip_before_loss), config.ema_decay)
+    train_step = make_train_step(
+        model,
+        optimizer,
+        stages_loss(config.loss, config.clip_before_loss),
+        ema_decay=config.ema_decay,
+        accumulate=config.accumulate,
+        mixup_from_step=config.mixup_from_epoch and (config.mixup_from_epoch - 1) * steps_per_epoch,
+        seed=config.seed,
+    )
     predict = jax.jit(lambda params, image: model.apply({"params": params}, image)[0])
     mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
     replicated, sharded = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
     state = jax.device_put(init_state(first_params(config), optimizer), replicated)
     pairs = validation_pairs(validation_paths, config.degradation)
 
+    def bundle(params: Params, **reached: float) -> Bundle:
+        provenance = {
+            "source": "trained by mprnet_jax.train",
+            "command": command,
+            "patch_size": config.patch_size,
+            "config": to_json(config),
+            "version": importlib.metadata.version("mprnet_jax"),
+        }
+        return Bundle(config.model, jax.device_get(params), {**provenance, **reached})
+
     with TrainingCheckpoints(workdir / "checkpoints") as checkpoints:
-        start = 0
+        start, best, skipped = 0, 0.0, 0  # best: validation PSNR in dB
         abstract = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=replicated), state)
         restored = checkpoints.restore_latest(abstract)
         if restored is not None:
-            state, _, passed_over = restored
-            start = int(state.step)
+            state, about, passed_over = restored
+            start, best, skipped = int(state.step), about["best_psnr"], int(state.skipped)
             for line in passed_over:
                 print(f"{line}; going on from the one before", file=sys.stderr)
         print(
@@ -231,29 +182,31 @@ def train(config: TrainConfig, workdir: str | Path, command: str = COMMAND) -> P
                 state, measured = train_step(state, next(batches))
                 bar.update()
                 if step % config.log_every == 0 or step == total_steps:
-                    numbers = {name: float(value) for name, value in measured.items()}
+                    numbers = {name: value.item() for name, value in jax.device_get(measured).items()}
                     log.write(step=step, lr=float(schedule(step - 1)), **numbers)
-                    if not math.isfinite(numbers["loss"]):
+                    if numbers["skipped"] > skipped:
+                        bar.write(
+                            f"step {step}: {numbers['skipped'] - skipped} steps were not finite and left no trace"
+                        )
+                        skipped = numbers["skipped"]
+                    if numbers["skipped_in_row"] >= config.stop_after_skipped:
                         raise UserError(
-                            f"the loss is {numbers['loss']} at step {step}; the last checkpoint is that of step "
-                            f"{max(checkpoints.steps(), default=0)}. Lower learning_rate or set clip_norm"
+                            f"the loss or its gradient was not finite {numbers['skipped_in_row']} steps in a row, up "
+                            f"to step {step}; the last checkpoint is of step {max(checkpoints.steps(), default=0)}. "
+                            "Lower learning_rate or set clip_norm"
                         )
                 if pairs and (step % config.validate_every == 0 or step == total_steps):
-                    log.write(step=step, validation_psnr=validate(predict, state.ema, pairs))
+                    score = validate(predict, state.ema, pairs)
+                    log.write(step=step, validation_psnr=score)
+                    if score > best:
+                        best = score
+                        replace_bundle(workdir / "best", bundle(state.ema, step=step, validation_psnr=score))
                 if stop or step % config.save_every == 0 or step == total_steps:
-                    checkpoints.save(step, state, {"config": to_json(config)})
+                    checkpoints.save(step, state, {"config": to_json(config), "best_psnr": best})
                 if stop:
                     print(f"\nstopped at step {step} and saved; the same command goes on from here")
                     return None
-        provenance = {
-            "source": "trained by mprnet_jax.train",
-            "command": command,
-            "steps": total_steps,
-            "patch_size": config.patch_size,
-            "config": to_json(config),
-            "version": importlib.metadata.version("mprnet_jax"),
-        }
-        save_bundle(bundle_path, Bundle(config.model, jax.device_get(state.ema), provenance))
+        save_bundle(bundle_path, bundle(state.ema, step=total_steps))
     print(f"done: {bundle_path}")
     return bundle_path
 

@@ -6,7 +6,8 @@ import pytest
 
 from mprnet_jax.config import TrainConfig, load_config, to_json
 from mprnet_jax.data.sources import read_names
-from mprnet_jax.train import main, make_optimizer, make_schedule
+from mprnet_jax.optimizer import make_optimizer, make_schedule
+from mprnet_jax.train import main
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.py"))
 

@@ -1,11 +1,13 @@
 """The training command, on a tiny network."""
 
 import dataclasses
+import itertools
 import json
 import os
 import signal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -52,12 +54,16 @@ def test_a_run_leaves_a_bundle_that_knows_where_it_comes_from_and_a_log(tmp_path
     bundle = load_bundle(bundle_path)
     assert bundle.config == config.model
     assert bundle.provenance["command"] == "the command"
-    assert bundle.provenance["steps"] == 12
+    assert bundle.provenance["step"] == 12
     log = log_of(tmp_path / "run")
     losses = [line["loss"] for line in log if "loss" in line]
     assert len(losses) == 12
     assert np.mean(losses[-3:]) < np.mean(losses[:3])
-    assert [line["step"] for line in log if "validation_psnr" in line] == [6, 12]
+    scores = {line["step"]: line["validation_psnr"] for line in log if "validation_psnr" in line}
+    assert list(scores) == [6, 12]
+    best = load_bundle(tmp_path / "run" / "best").provenance
+    assert scores[best["step"]] == max(scores.values())
+    assert best["validation_psnr"] == pytest.approx(max(scores.values()), abs=1e-3)  # the log has six digits
     assert train(config, tmp_path / "run") == bundle_path  # ended: nothing to do
 
 
@@ -97,13 +103,21 @@ def test_a_run_can_start_from_a_bundle_of_the_same_sizes_only(tmp_path, config):
         first_params(wider)
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_with_the_remedy(tmp_path, config, monkeypatch):
-    def broken(*_):
-        return lambda state, _: (state, {"loss": np.float32(np.nan)})
+def test_steps_that_stay_not_finite_stop_the_run_with_the_remedy(tmp_path, config, monkeypatch):
+    counts = itertools.count(1)
 
+    def broken(*_, **__):
+        return lambda state, _: (
+            state,
+            {"loss": jnp.nan * jnp.ones(()), **dict.fromkeys(names, jnp.array(next(counts)))},
+        )
+
+    names = ("skipped", "skipped_in_row")
     monkeypatch.setattr("mprnet_jax.train.make_train_step", broken)
-    with pytest.raises(UserError, match=r"the loss is nan at step 1; .* step 0. Lower learning_rate or set clip_norm"):
-        train(config, tmp_path / "run")
+    with pytest.raises(
+        UserError, match=r"not finite 3 steps in a row, up to step 3; .* step 0. Lower learning_rate"
+    ):
+        train(dataclasses.replace(config, stop_after_skipped=3), tmp_path / "run")
 
 
 @pytest.mark.parametrize(
