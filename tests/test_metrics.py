@@ -9,7 +9,8 @@ import scipy.ndimage
 import scipy.signal
 import skimage.metrics
 
-from mprnet_jax import metrics
+from mprnet_jax import images, metrics
+from mprnet_jax.infer import SAMPLES
 
 
 def photo(height: int, width: int) -> np.ndarray:
@@ -39,10 +40,17 @@ def degrade(image: np.ndarray, how: str) -> np.ndarray:
 DEGRADATIONS = ["blur", "noise", "shift"]
 
 
-@pytest.fixture(params=DEGRADATIONS)
+@pytest.fixture(params=[*DEGRADATIONS, "photo, blur", "photo, noise", "photo, real noise"])
 def pair(request) -> tuple[np.ndarray, np.ndarray]:
-    target = photo(96, 130)
-    return degrade(target, request.param), target
+    if request.param == "photo, real noise":
+        return real("phone2", "input"), real("phone2", "target")
+    target = real("koala_sigma25", "target") if request.param.startswith("photo") else photo(96, 130)
+    return degrade(target, request.param.removeprefix("photo, ")), target
+
+
+def real(name: str, side: str) -> np.ndarray:
+    """A part of a photograph that ships with the package."""
+    return images.read(SAMPLES / "denoising" / side / f"{name}.png")[100:196, 150:280]
 
 
 def unit(pair):

@@ -27,6 +27,7 @@ from mprnet_jax.evaluation.protocols import PROTOCOLS, Pair, Protocol
 RESULTS, SCORES, RESTORED = "results.json", "scores.csv", "restored"  # names in the folder of a run
 Images = dict[str, np.ndarray]  # variant -> restored image; "" where there is only one
 Row = dict[str, Any]  # name, scores, input_psnr, gain
+BESIDE = ("input_psnr", "gain")  # columns beside the scores: the input's PSNR, and what restoring added to it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,15 +57,21 @@ class Result:
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the scores that there are, in order."""
-        extra = [name for name in ("input_psnr", "gain") if any(name in row for row in self.images)]
+        extra = [name for name in BESIDE if any(name in row for row in self.images)]
         return (*PROTOCOLS[self.protocol].columns, *extra)
 
     def values(self, column: str) -> np.ndarray:
         return np.array([row.get(column, math.nan) for row in self.images])
 
     def mean(self, column: str) -> float:
-        """Mean of the per-image scores; infinite if one image equals its truth, NaN if there are none."""
-        return float(self.values(column).mean()) if self.images else math.nan
+        """Mean of the per-image scores; infinite if one image equals its truth, NaN if there are none.
+
+        Inputs that equal their truth are left out of the input's PSNR and of the gain.
+        """
+        values = self.values(column)
+        if column in BESIDE:
+            values = values[np.isfinite(values)]
+        return float(values.mean()) if values.size else math.nan
 
     @property
     def published(self) -> tuple[float, float] | None:
@@ -98,6 +105,9 @@ class Result:
             rest = psnr[~identical]
             others = f"{rest.mean():.3f} dB" if rest.size else "none"
             notes.append(f"{identical.sum()} images equal their truth, PSNR inf; mean PSNR of the others: {others}")
+        clean = np.isinf(self.values("input_psnr")).sum()
+        if clean:
+            notes.append(f"{clean} inputs equal their truth: left out of the input's PSNR and of the gain")
         if self.restored_by.get("rounded"):
             notes.append("restored images were read from 8-bit files; the paper's scores are of unrounded floats")
         return notes
