@@ -205,13 +205,14 @@ class DownSample(nn.Module):
 
 
 class UpSample(nn.Module):
-    """Twice the size, then a 1 x 1 convolution to `features` channels."""
+    """Twice the size and a 1 x 1 convolution to `features` channels."""
 
     features: int
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:  # N H W C -> N 2H 2W features
-        return conv(upsample(x), self.features, 1, name="conv")
+        # The two commute: both are linear, one over channels and one over pixels, and a pixel's weights add up to 1.
+        return upsample(conv(x, self.features, 1, name="conv"))  # the convolution first, on a quarter of the pixels
 
 
 class SkipUpSample(nn.Module):

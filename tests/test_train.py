@@ -17,6 +17,7 @@ from mprnet_jax.config import TrainConfig
 from mprnet_jax.data.degrade import Noise
 from mprnet_jax.errors import UserError
 from mprnet_jax.model import init_params
+from mprnet_jax.restore import Restorer
 from mprnet_jax.train import Log, first_params, main, train
 
 
@@ -65,6 +66,8 @@ def test_a_run_leaves_a_bundle_that_knows_where_it_comes_from_and_a_log(tmp_path
     assert scores[best["step"]] == max(scores.values())
     assert best["validation_psnr"] == pytest.approx(max(scores.values()), abs=1e-3)  # the log has six digits
     assert train(config, tmp_path / "run") == bundle_path  # ended: nothing to do
+    photo = images.read(config.photos / "4.png")[:30, :20]
+    assert Restorer.from_pretrained(bundle_path)(photo).shape == photo.shape
 
 
 def test_a_run_that_was_stopped_and_resumed_equals_one_that_was_not(tmp_path, config, monkeypatch):
