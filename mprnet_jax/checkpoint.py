@@ -69,6 +69,9 @@ def save_bundle(path: str | Path, bundle: Bundle) -> None:
                 crc32=ocp.args.JsonSave(checksums(params)),
             ),
         )
+    # Orbax notes the folder's path of the moment, which is nobody's business where the bundle goes next.
+    for note in path.rglob("commit_success.txt"):
+        note.unlink()
 
 
 def replace_bundle(path: str | Path, bundle: Bundle) -> None:

@@ -30,6 +30,12 @@ def test_a_bundle_comes_back_bit_for_bit_wherever_it_is_moved(tmp_path, bundle):
     jax.tree.map(np.testing.assert_array_equal, loaded.params, bundle.params)
 
 
+def test_a_bundle_does_not_say_where_it_was_written(tmp_path, bundle):
+    save_bundle(tmp_path / "a", bundle)
+    for path in (tmp_path / "a").rglob("*"):
+        assert path.is_dir() or str(tmp_path).encode() not in path.read_bytes(), path
+
+
 def test_a_bundle_is_never_overwritten(tmp_path, bundle):
     save_bundle(tmp_path / "a", bundle)
     with pytest.raises(UserError, match="a exists; choose another folder"):
