@@ -117,9 +117,7 @@ def test_steps_that_stay_not_finite_stop_the_run_with_the_remedy(tmp_path, confi
 
     names = ("skipped", "skipped_in_row")
     monkeypatch.setattr("mprnet_jax.train.make_train_step", broken)
-    with pytest.raises(
-        UserError, match=r"not finite 3 steps in a row, up to step 3; .* step 0. Lower learning_rate"
-    ):
+    with pytest.raises(UserError, match=r"not finite 3 steps in a row, up to step 3; .* step 0. Lower learning_rate"):
         train(dataclasses.replace(config, stop_after_skipped=3), tmp_path / "run")
 
 

@@ -1,10 +1,14 @@
-"""Crops and flips. Images are H W C arrays; randomness is an argument."""
+"""Crops, flips and saturation. Images are H W C arrays; randomness is an argument."""
+
+from collections.abc import Callable
 
 import numpy as np
 
 # The nine equally likely outcomes of the official release: identity twice, two flips, three rotations, transpose,
 # anti-transpose.
 ORIENTATIONS = 9
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601, of stored (gamma-coded) values
+SATURATION = (0.8, 1.2)  # factors, drawn uniformly; official deblurring recipe
 
 
 def orient(image: np.ndarray, outcome: int) -> np.ndarray:
@@ -23,16 +27,49 @@ def orient(image: np.ndarray, outcome: int) -> np.ndarray:
     return image
 
 
-def random_crop(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """A square of `size` pixels at a uniformly random place.
+def reflect(places: np.ndarray, length: int) -> np.ndarray:
+    """Indices beyond 0..length-1 -> those inside that they mirror; the border itself is not repeated."""
+    if length == 1:
+        return np.zeros_like(places)
+    places = places % (2 * (length - 1))
+    return np.minimum(places, 2 * (length - 1) - places)
 
-    A smaller image is padded by reflection at the right and the bottom first, as the official loader does.
-    """
+
+def window(image: np.ndarray, top: int, left: int, size: int, margin: int = 0) -> np.ndarray:
+    """A square of `size` pixels with `margin` more on each side; what is beyond the image is its reflection."""
     h, w = image.shape[:2]
-    if h < size or w < size:
-        # "symmetric" repeats the last row, and so reflects an image as small as 1 x 1
-        mode = "reflect" if min(h, w) > 1 else "symmetric"
-        image = np.pad(image, ((0, max(0, size - h)), (0, max(0, size - w)), (0, 0)), mode=mode)
-        h, w = image.shape[:2]
-    top, left = rng.integers(h - size + 1), rng.integers(w - size + 1)
-    return image[top : top + size, left : left + size]
+    rows, columns = (np.arange(start - margin, start + size + margin) for start in (top, left))
+    if rows[0] >= 0 and columns[0] >= 0 and rows[-1] < h and columns[-1] < w:
+        return image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return image[np.ix_(reflect(rows, h), reflect(columns, w))]
+
+
+def draw_crop(shape: tuple[int, ...], size: int, rng: np.random.Generator) -> tuple[int, int]:
+    """Top and left of a uniformly random square of `size` pixels.
+
+    0 where the image is smaller: it is then padded at the right and the bottom, as the official loader does.
+    """
+    top, left = (int(rng.integers(max(0, side - size) + 1)) for side in shape[:2])
+    return top, left
+
+
+def random_crop(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """A square of `size` pixels at a uniformly random place, padded by reflection if the image is smaller."""
+    return window(image, *draw_crop(image.shape, size, rng), size)
+
+
+def saturate(image: np.ndarray, factor: float) -> np.ndarray:
+    """Saturation times `factor`: each pixel moves away from its own grey, luma + factor * (pixel - luma), uint8.
+
+    No pixel depends on another, so a crop of the changed image is the changed crop.
+    """
+    grey = (image @ LUMA)[..., None]
+    return np.rint(np.clip(grey + np.float32(factor) * (image - grey), 0, 255)).astype(np.uint8)
+
+
+def draw_saturation(probability: float, rng: np.random.Generator) -> Callable[[np.ndarray], np.ndarray]:
+    """The same change for all images that the result is applied to; with 1 - probability, none."""
+    if rng.random() >= probability:
+        return lambda image: image
+    factor = rng.uniform(*SATURATION)
+    return lambda image: saturate(image, factor)

@@ -5,48 +5,58 @@ network trained on what a file can hold (rounded and clipped) meets nothing else
 """
 
 import dataclasses
-import math
+from typing import Protocol
 
 import numpy as np
 
-
-def gaussian_taps(sigma: float) -> np.ndarray:
-    """Odd, normalised 1-D Gaussian that reaches 3 sigma; sigma in pixels."""
-    radius = max(1, math.ceil(3 * sigma))
-    taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
-    return taps / taps.sum()
+from mprnet_jax.data.motion_blur import MotionBlur
+from mprnet_jax.data.noise import Noise, PoissonNoise
+from mprnet_jax.data.rain import Rain
+from mprnet_jax.errors import UserError
 
 
-def smooth_noise(noise: np.ndarray, sigma: float) -> np.ndarray:
-    """White noise H W C of variance 1 -> noise correlated over about `sigma` pixels, again of variance 1."""
-    taps = gaussian_taps(sigma)
-    radius = len(taps) // 2
-    for axis in (0, 1):
-        # Wrapping around keeps the variance the same at the borders.
-        noise = sum(tap * np.roll(noise, shift - radius, axis) for shift, tap in enumerate(taps))
-    return noise / np.sum(taps**2)
+class Degradation(Protocol):
+    @property
+    def margin(self) -> int:
+        """Pixels around a crop that it should be given more, and that are cut off afterwards."""
+
+    def __call__(self, clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """H W 3 uint8 -> another of the same size."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Noise:
-    """Gaussian noise of random strength; for a share of the pictures, correlated as a camera's is.
+class Mixture:
+    """One of several degradations, a new draw for each picture."""
 
-    Demosaicing and in-camera processing correlate the noise of neighbouring pixels and of the colours: on real
-    pairs of SIDD the correlation is about 0.47 from pixel to pixel and 0.2 to 0.55 between colours. A network that
-    has only seen white noise takes such noise for texture.
-    """
+    parts: tuple[Noise | PoissonNoise | MotionBlur | Rain, ...] = (Noise(), PoissonNoise())
+    weights: tuple[float, ...] = (1.0, 1.0)  # of the parts, in proportion
 
-    sigma: tuple[float, float] = (5.0, 50.0)  # standard deviation, in steps of 1/255: drawn uniformly
-    camera_share: float = 0.0  # probability of correlated noise
-    correlation_sigma: tuple[float, float] = (0.3, 0.8)  # pixels, of the Gaussian that correlates neighbours
-    colour_correlation: tuple[float, float] = (0.0, 0.6)  # between two colours
+    def __post_init__(self) -> None:
+        if not self.parts or len(self.parts) != len(self.weights):
+            raise UserError(f"Mixture: one weight for each part, got {len(self.weights)} for {len(self.parts)}")
+        if min(self.weights) < 0 or sum(self.weights) <= 0:
+            raise UserError(f"Mixture: weights must not be negative, and not all 0; got {self.weights}")
+
+    @property
+    def margin(self) -> int:
+        return max(part.margin for part in self.parts)
 
     def __call__(self, clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        sigma = rng.uniform(*self.sigma)
-        noise = rng.standard_normal(clean.shape, np.float32)
-        if rng.random() < self.camera_share:
-            shared = rng.uniform(*self.colour_correlation)
-            grey = rng.standard_normal((*clean.shape[:2], 1), np.float32)
-            noise = math.sqrt(1 - shared) * noise + math.sqrt(shared) * grey
-            noise = smooth_noise(noise, rng.uniform(*self.correlation_sigma))
-        return np.rint(np.clip(clean + sigma * noise, 0, 255)).astype(np.uint8)
+        part = rng.choice(len(self.parts), p=np.array(self.weights) / sum(self.weights))
+        return self.parts[part](clean, rng)
+
+
+def degrade_window(degradation: Degradation, wide: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Degrade a crop that has the degradation's margin around it, and cut the margin off."""
+    margin = degradation.margin
+    degraded = degradation(wide, rng)
+    return degraded[margin : len(degraded) - margin, margin : degraded.shape[1] - margin]
+
+
+DEGRADATIONS = {
+    "noise": Noise,
+    "poisson_noise": PoissonNoise,
+    "motion_blur": MotionBlur,
+    "rain": Rain,
+    "mixture": Mixture,
+}

@@ -1,11 +1,44 @@
-"""Where pictures to train on come from: random-access sources, as Grain wants them."""
+"""Where pictures to train on come from: random access to {"target"} or {"input", "target"}, H W 3 uint8.
 
+What is decoded is kept or passed over by reading.Reader; here is only where it lies.
+"""
+
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from mprnet_jax import images
+from mprnet_jax.data.pairs import Pair
 from mprnet_jax.errors import UserError
+
+Example = dict[str, np.ndarray]  # "target" and, of pairs, "input": H W 3 uint8
+
+
+class Source(Protocol):
+    """What the pipeline needs. Each picture is met `crops` times an epoch."""
+
+    crops: int
+    paired: bool  # whether read() gives an input too
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Of the pictures, without repetition: stems, which errors and the split by scene use."""
+
+    def read(self, picture: int) -> Example:
+        """Decode one picture. Raises UserError that names the file."""
+
+    def subset(self, pictures: Sequence[int]) -> "Source":
+        """Some of the pictures."""
+
+    def __len__(self) -> int:
+        """Crops an epoch."""
+
+
+def length(source: Source) -> int:
+    """Crops an epoch."""
+    return len(source.names) * source.crops
 
 
 def read_names(path: str | Path) -> frozenset[str]:
@@ -18,27 +51,64 @@ def read_names(path: str | Path) -> frozenset[str]:
 
 
 class CleanPhotos:
-    """Clean pictures of a folder, as {"target": H W 3 uint8}; each is met `crops_per_photo` times an epoch.
+    """Clean pictures, of which a degradation makes the input."""
 
-    Decoded pictures stay in memory (3 bytes a pixel): decoding a JPEG for every crop would cost more than the crop.
-    """
+    paired = False
 
-    def __init__(self, paths: list[Path], crops_per_photo: int = 1) -> None:
-        self.paths = paths
-        self.crops_per_photo = crops_per_photo
-        self._decoded: dict[Path, np.ndarray] = {}
+    def __init__(self, paths: Sequence[Path], crops: int = 1) -> None:
+        self.paths = list(paths)
+        self.crops = crops
+
+    @property
+    def names(self) -> list[str]:
+        return [path.stem for path in self.paths]
+
+    def read(self, picture: int) -> Example:
+        return {"target": images.read(self.paths[picture])}
+
+    def subset(self, pictures: Sequence[int]) -> "CleanPhotos":
+        return CleanPhotos([self.paths[i] for i in pictures], self.crops)
 
     def __len__(self) -> int:
-        return len(self.paths) * self.crops_per_photo
-
-    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        path = self.paths[int(index) % len(self.paths)]
-        if path not in self._decoded:
-            self._decoded[path] = images.read(path)
-        return {"target": self._decoded[path]}
+        return length(self)
 
     def __repr__(self) -> str:
-        return f"CleanPhotos({len(self.paths)} pictures, {self.crops_per_photo} crops each)"
+        return f"CleanPhotos({len(self.paths)} pictures, {self.crops} crops each)"
+
+
+class Pairs:
+    """Degraded and clean pictures, as find_pairs() finds them in a folder."""
+
+    paired = True
+
+    def __init__(self, pairs: Sequence[Pair], crops: int = 1) -> None:
+        self.pairs = list(pairs)
+        self.crops = crops
+
+    @property
+    def names(self) -> list[str]:
+        return [pair.name for pair in self.pairs]
+
+    def read(self, picture: int) -> Example:
+        pair = self.pairs[picture]
+        return of_one_size({"input": images.read(pair.input), "target": images.read(pair.target)}, str(pair.input))
+
+    def subset(self, pictures: Sequence[int]) -> "Pairs":
+        return Pairs([self.pairs[i] for i in pictures], self.crops)
+
+    def __len__(self) -> int:
+        return length(self)
+
+    def __repr__(self) -> str:
+        return f"Pairs({len(self.pairs)} pairs, {self.crops} crops each)"
+
+
+def of_one_size(pair: Example, name: str) -> Example:
+    """The pair as it is. Raises UserError if its sizes differ."""
+    sizes = [f"{image.shape[1]}x{image.shape[0]}" for image in (pair["input"], pair["target"])]
+    if sizes[0] != sizes[1]:
+        raise UserError(f"{name}: input is {sizes[0]}, target {sizes[1]}; both must be of one size")
+    return pair
 
 
 def split_folder(folder: str | Path, held_out: frozenset[str]) -> tuple[list[Path], list[Path]]:
