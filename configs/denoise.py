@@ -1,6 +1,6 @@
 """Blind Gaussian denoising on clean photos of your own, with the published network's sizes. For a GPU or TPU.
 
-python -m mprnet_jax.train --config configs/denoise.py --workdir runs/denoise --photos DIR
+python -m mprnet_jax.train --config configs/denoise.py --workdir runs/denoise --data DIR
 Optimiser, learning rate, loss and batch are those of the official denoising recipe (SIDD, 80 epochs of 6,000 steps);
 the pictures are yours and the noise is made on the fly. Not run to its end yet: no scores.
 """
@@ -8,14 +8,14 @@ the pictures are yours and the noise is made on the fly. Not run to its end yet:
 from pathlib import Path
 
 from mprnet_jax.config import TrainConfig
-from mprnet_jax.data.degrade import Noise
+from mprnet_jax.data.noise import Noise
 from mprnet_jax.model import PRESETS
 
 
 def get_config() -> TrainConfig:
     return TrainConfig(
         model=PRESETS["denoising"],
-        photos=Path("photos"),
+        data=Path("photos"),
         degradation=Noise(sigma=(5, 50)),
         loss="charbonnier",
         clip_before_loss=True,
@@ -29,6 +29,6 @@ def get_config() -> TrainConfig:
         ema_decay=0,  # the official recipe has none
         patch_size=128,
         batch_size=16,
-        crops_per_photo=300,  # as many as the official recipe cuts from each SIDD photo
+        crops=300,  # as many as the official recipe cuts from each SIDD photo
         epochs=80,
     )

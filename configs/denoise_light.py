@@ -1,20 +1,20 @@
 """The light denoiser that ships, first part: small patches. On 2 CPU cores.
 
-python -m mprnet_jax.train --config configs/denoise_light.py --workdir runs/denoise_light --photos DIR
+python -m mprnet_jax.train --config configs/denoise_light.py --workdir runs/denoise_light --data DIR
 Then configs/denoise_light_finish.py. What it reached: docs/models/denoising_light.md.
 """
 
 from pathlib import Path
 
 from mprnet_jax.config import TrainConfig
-from mprnet_jax.data.degrade import Noise
+from mprnet_jax.data.noise import Noise
 from mprnet_jax.model import PRESETS
 
 
 def get_config() -> TrainConfig:
     return TrainConfig(
         model=PRESETS["light"],
-        photos=Path("photos/wallpapers"),
+        data=Path("photos"),
         held_out=Path(__file__).with_name("held_out.txt"),
         degradation=Noise(sigma=(5, 50), camera_share=0.3),
         loss="charbonnier",
@@ -26,7 +26,7 @@ def get_config() -> TrainConfig:
         clip_norm=0.5,  # about three times the usual norm: only outliers are cut
         patch_size=64,
         batch_size=8,
-        crops_per_photo=8,
+        crops=8,
         epochs=40,
         seed=1,
     )

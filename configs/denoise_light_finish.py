@@ -1,6 +1,6 @@
 """The light denoiser that ships, second part: larger patches, the learning rate falling to its end. On 2 CPU cores.
 
-python -m mprnet_jax.train --config configs/denoise_light_finish.py --workdir runs/denoise_light_finish --photos DIR
+python -m mprnet_jax.train --config configs/denoise_light_finish.py --workdir runs/denoise_light_finish --data DIR
 It starts from the bundle of configs/denoise_light.py. What it reached: docs/models/denoising_light.md.
 """
 
@@ -23,7 +23,7 @@ def get_config() -> TrainConfig:
         # The channel attention averages over what it sees: patches nearer to a photo's size bring its means nearer.
         patch_size=128,
         batch_size=4,
-        crops_per_photo=4,
+        crops=4,
         epochs=9,
         seed=2,
     )

@@ -10,7 +10,10 @@ import runpy
 from pathlib import Path
 from typing import Any, Literal
 
-from mprnet_jax.data.degrade import Noise
+from mprnet_jax.data.degrade import Mixture
+from mprnet_jax.data.motion_blur import MotionBlur
+from mprnet_jax.data.noise import Noise, PoissonNoise
+from mprnet_jax.data.rain import Rain
 from mprnet_jax.errors import UserError
 from mprnet_jax.model import MPRNetConfig
 
@@ -21,20 +24,34 @@ class TrainConfig:
 
     model: MPRNetConfig
     """Sizes of the network."""
-    photos: Path
-    """Folder of clean pictures to train on."""
+    data: Path
+    """Folder of pairs (input/ and target/), of a built TFDS data set, or of clean pictures."""
     epochs: int
-    """An epoch meets every picture crops_per_photo times."""
+    """An epoch meets every picture `crops` times."""
     batch_size: int
     """Patches a step, over all devices."""
     patch_size: int
     """Side of the training crop in pixels, a multiple of 8."""
+    crops: int = 1
+    """Crops of each picture in an epoch."""
     held_out: Path | None = None
     """Text file with names of pictures to keep out of training, one a line; the run is validated on them."""
-    crops_per_photo: int = 1
-    """Crops of each picture in an epoch."""
-    degradation: Noise = Noise()  # noqa: RUF009  (frozen)
-    """What is done to a clean crop to make the input."""
+    validation_share: float = 0.0
+    """Share of the scenes to keep out and validate on, where held_out names none."""
+    scene_separator: str | None = None
+    """A picture's scene is its name up to the last one of these ("-" for GoPro, "_" for SIDD); None: each its own."""
+    validation_data: Path | None = None
+    """Another folder to validate on; its pictures are not trained on."""
+    degradation: Noise | PoissonNoise | MotionBlur | Rain | Mixture | None = None
+    """What is done to a clean crop to make the input; None for pairs."""
+    saturation: float = 0.0
+    """Probability that both images of a pair are given another saturation, as in the official deblurring recipe."""
+    on_damage: Literal["stop", "skip"] = "stop"
+    """What a picture that cannot be read does to the run: stop it, or be named, counted and replaced by another."""
+    cache_gb: float = 2.0
+    """Memory for decoded pictures, in GB: decoding anew for every crop would cost more than the crop."""
+    workers: int = 0
+    """Processes that prepare batches; 0: threads, which are enough up to about four cores."""
     loss: Literal["charbonnier", "charbonnier_edge"] = "charbonnier"
     """Loss of one stage; the three stages are summed."""
     clip_before_loss: bool = False
@@ -79,7 +96,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.patch_size % 8 or self.patch_size <= 0:
             raise UserError(f"patch_size must be a positive multiple of 8, got {self.patch_size}")
-        counts = "epochs batch_size crops_per_photo accumulate stop_after_skipped log_every validate_every save_every"
+        counts = "epochs batch_size crops accumulate stop_after_skipped log_every validate_every save_every"
         for name in counts.split():
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -89,9 +106,16 @@ class TrainConfig:
             raise UserError(f"warmup_epochs must be in 0..epochs-1, got {self.warmup_epochs} of {self.epochs}")
 
 
+# Fields that a run may be continued with other values of: its batches and its steps stay the same.
+WITHOUT_EFFECT = ("cache_gb", "workers", "log_every", "validate_every", "save_every", "stop_after_skipped")
+
+
 def to_json(config: TrainConfig) -> dict[str, Any]:
     """The resolved config as what JSON can hold, for keeping beside checkpoints."""
-    return json.loads(json.dumps(dataclasses.asdict(config), default=str))
+    content = dataclasses.asdict(config)
+    if config.degradation is not None:  # asdict forgets which of them it was
+        content["degradation"] = {"type": type(config.degradation).__name__, **content["degradation"]}
+    return json.loads(json.dumps(content, default=str))
 
 
 def load_config(path: str | Path) -> TrainConfig:

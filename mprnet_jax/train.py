@@ -12,7 +12,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
@@ -24,8 +24,8 @@ from tqdm import tqdm
 
 from mprnet_jax import images, metrics
 from mprnet_jax.checkpoint import Bundle, TrainingCheckpoints, load_bundle, replace_bundle, save_bundle
-from mprnet_jax.config import TrainConfig, load_config, to_json
-from mprnet_jax.data import pipeline, sources
+from mprnet_jax.config import WITHOUT_EFFECT, TrainConfig, load_config, to_json
+from mprnet_jax.data import opening, pipeline, sources
 from mprnet_jax.errors import UserError, exit_on_user_error
 from mprnet_jax.losses import stages_loss
 from mprnet_jax.model import MPRNet, Params, count_parameters, init_params
@@ -36,19 +36,26 @@ VALIDATION_CROP = 256  # pixels, side of the centre crop of each held-out pictur
 COMMAND = "mprnet_jax.train"
 
 
-def validation_pairs(paths: Sequence[Path], degradation: pipeline.Degradation) -> list[pipeline.Batch]:
-    """A centre crop of each held-out picture, clean and degraded; the same draws at every call."""
-    pairs = []
-    for index, path in enumerate(paths):
-        target = images.read(path)
-        size = min(VALIDATION_CROP, *(side // 8 * 8 for side in target.shape[:2]))
-        top, left = ((side - size) // 2 for side in target.shape[:2])
-        target = target[top : top + size, left : left + size]
-        pairs.append({"input": degradation(target, np.random.default_rng(index)), "target": target})
-    return pairs
+def open_data(config: TrainConfig) -> tuple[sources.Source, list[pipeline.Example]]:
+    """What to train on, and centre crops of what to validate on (none if the recipe keeps nothing aside).
+
+    Raises UserError that says what is wrong with the folder.
+    """
+    train, validation = opening.open_split(
+        config.data,
+        crops=config.crops,
+        held_out=sources.read_names(config.held_out) if config.held_out else frozenset(),
+        validation_share=config.validation_share,
+        scene_separator=config.scene_separator,
+    )
+    if config.validation_data:
+        validation = opening.open_source(config.validation_data, split="validation")
+    if validation is None:
+        return train, []
+    return train, pipeline.validation_pairs(validation, config.degradation, VALIDATION_CROP)
 
 
-def validate(predict: Callable, params: Params, pairs: Sequence[pipeline.Batch]) -> float:
+def validate(predict: Callable, params: Params, pairs: Sequence[pipeline.Example]) -> float:
     """Mean PSNR in dB of the restored pairs, rounded to uint8 as a saved picture is."""
     scores = []
     for pair in pairs:
@@ -60,8 +67,16 @@ def validate(predict: Callable, params: Params, pairs: Sequence[pipeline.Batch])
 class Log:
     """log.jsonl: a line of JSON for everything that was measured; also what the progress bar shows."""
 
-    def __init__(self, workdir: Path, bar: tqdm) -> None:
-        self._file = open(workdir / "log.jsonl", "a", encoding="utf-8")  # noqa: SIM115  (closed by __exit__)
+    def __init__(self, workdir: Path, bar: tqdm, start: int) -> None:
+        """`start`: the step that the run goes on from; what a killed run wrote after it is taken out."""
+        path, new = workdir / "log.jsonl", workdir / "log.jsonl.new"
+        kept = []
+        if path.exists():
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= start and start]
+        new.write_text("".join(kept), encoding="utf-8")
+        new.replace(path)
+        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115  (closed by __exit__)
         self._bar = bar
 
     def write(self, **measured: float | str) -> None:
@@ -76,7 +91,7 @@ class Log:
         self._file.close()
 
 
-def _refuse_other_config(workdir: Path, config: TrainConfig) -> None:
+def refuse_other_config(workdir: Path, config: TrainConfig) -> None:
     """Write config.json, or compare with the one that is there."""
     path, new = workdir / "config.json", to_json(config)
     if not path.exists():
@@ -84,7 +99,10 @@ def _refuse_other_config(workdir: Path, config: TrainConfig) -> None:
         path.write_text(json.dumps(new, indent=2) + "\n", encoding="utf-8")
         return
     old = json.loads(path.read_text(encoding="utf-8"))
-    differing = [f"{k} was {old.get(k)}, is {new.get(k)}" for k in sorted({*old, *new}) if old.get(k) != new.get(k)]
+    fields = sorted({*old, *new} - {*WITHOUT_EFFECT})
+    differing = [
+        f"{field} was {old.get(field)}, is {new.get(field)}" for field in fields if old.get(field) != new.get(field)
+    ]
     if differing:
         raise UserError(
             f"{workdir} holds a run of another config ({'; '.join(differing)}); choose another --workdir, "
@@ -109,9 +127,7 @@ def train(config: TrainConfig, workdir: str | Path, command: str = COMMAND) -> P
     """
     workdir = Path(workdir)
     bundle_path = workdir / "bundle"
-    held_out = sources.read_names(config.held_out) if config.held_out else frozenset()
-    train_paths, validation_paths = sources.split_folder(config.photos, held_out)
-    source = sources.CleanPhotos(train_paths, config.crops_per_photo)
+    source, pairs = open_data(config)
     steps_per_epoch = pipeline.steps_per_epoch(source, config.batch_size)
     total_steps = config.epochs * steps_per_epoch
     if config.batch_size % (jax.device_count() * config.accumulate):
@@ -119,7 +135,7 @@ def train(config: TrainConfig, workdir: str | Path, command: str = COMMAND) -> P
             f"batch_size {config.batch_size} cannot be shared by {jax.device_count()} devices "
             f"in {config.accumulate} parts each; make it a multiple of {jax.device_count() * config.accumulate}"
         )
-    _refuse_other_config(workdir, config)
+    refuse_other_config(workdir, config)
     if bundle_path.exists():
         print(f"{workdir}: this run has ended; its bundle is {bundle_path}")
         return bundle_path
@@ -139,8 +155,8 @@ def train(config: TrainConfig, workdir: str | Path, command: str = COMMAND) -> P
     predict = jax.jit(lambda params, image: model.apply({"params": params}, image)[0])
     mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
     replicated, sharded = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
+    to_devices = functools.partial(jax.tree.map, lambda a: jax.make_array_from_process_local_data(sharded, a))
     state = jax.device_put(init_state(first_params(config), optimizer), replicated)
-    pairs = validation_pairs(validation_paths, config.degradation)
 
     def bundle(params: Params, **reached: float) -> Bundle:
         provenance = {
@@ -163,23 +179,32 @@ def train(config: TrainConfig, workdir: str | Path, command: str = COMMAND) -> P
                 print(f"{line}; going on from the one before", file=sys.stderr)
         print(
             f"{'Resumed at' if start else 'Starting:'} step {start} of {total_steps} ({steps_per_epoch} an epoch), "
-            f"{count_parameters(state.params):,} parameters, {len(train_paths)} pictures to train on, "
+            f"{count_parameters(state.params):,} parameters, {source!r} to train on, "
             f"{len(pairs)} held out, devices: {jax.device_count()} x {jax.devices()[0].device_kind}"
         )
         stop = _stop_requests()
         stop.clear()
-        batches = _to_devices(
-            pipeline.batches(
-                source, config.degradation, config.patch_size, config.batch_size, config.seed, start_step=start
-            ),
-            sharded,
+        batches = pipeline.batches(
+            source,
+            config.degradation,
+            config.patch_size,
+            config.batch_size,
+            config.seed,
+            start_step=start,
+            saturation=config.saturation,
+            on_damage=config.on_damage,
+            cache_bytes=int(config.cache_gb * 1e9),
+            workers=config.workers,
         )
-        with tqdm(total=total_steps, initial=start, unit="step", dynamic_ncols=True) as bar, Log(workdir, bar) as log:
+        with (
+            tqdm(total=total_steps, initial=start, unit="step", dynamic_ncols=True) as bar,
+            Log(workdir, bar, start) as log,
+        ):
             if start == 0 and pairs:
                 noisy = [metrics.psnr(pair["input"], pair["target"]) for pair in pairs]
                 log.write(step=0, validation_input_psnr=float(np.mean(noisy)))
             for step in range(start + 1, total_steps + 1):
-                state, measured = train_step(state, next(batches))
+                state, measured = train_step(state, to_devices(next(batches)))
                 bar.update()
                 if step % config.log_every == 0 or step == total_steps:
                     numbers = {name: value.item() for name, value in jax.device_get(measured).items()}
@@ -206,6 +231,7 @@ def train(config: TrainConfig, workdir: str | Path, command: str = COMMAND) -> P
                 if stop:
                     print(f"\nstopped at step {step} and saved; the same command goes on from here")
                     return None
+        batches.close()
         save_bundle(bundle_path, bundle(state.ema, step=total_steps))
     print(f"done: {bundle_path}")
     return bundle_path
@@ -224,11 +250,6 @@ def first_params(config: TrainConfig) -> Params:
     return bundle.params
 
 
-def _to_devices(batches: Iterator[pipeline.Batch], sharding: NamedSharding) -> Iterator[dict[str, jax.Array]]:
-    for batch in batches:
-        yield jax.tree.map(lambda a: jax.make_array_from_process_local_data(sharding, a), batch)
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     argv = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(prog=f"python -m {COMMAND}", add_help=False, allow_abbrev=False)
@@ -240,7 +261,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             parser.print_usage(sys.stderr)
             raise UserError("name a recipe and a folder: --config configs/denoise.py --workdir runs/denoise")
         config = tyro.cli(
-            TrainConfig,
+            tyro.conf.AvoidSubcommands[TrainConfig],  # --degradation.sigma is of the kind that the file chose
             default=load_config(own.config),
             args=overrides,
             prog=f"python -m {COMMAND} --config FILE --workdir DIR",

@@ -23,6 +23,16 @@ def test_a_recipe_loads_and_says_how_to_run_it(path):
     assert to_json(config)["model"]["n_feat"] == config.model.n_feat
 
 
+@pytest.mark.parametrize(
+    ("name", "steps", "values"),
+    [("deblur", 132, {500: 1.868515e-4, 3000: 1.000055e-6}), ("derain", 857, {100: 1.345971e-4, 250: 1.008048e-6})],
+)
+def test_the_paired_recipes_have_the_official_learning_rates(name, steps, values):
+    schedule = make_schedule(load_config(CONFIGS[0].with_name(f"{name}.py")), steps_per_epoch=steps)
+    for epoch, rate in values.items():
+        assert float(schedule(epoch * steps - 1)) == pytest.approx(rate, rel=1e-5)
+
+
 def test_the_denoising_recipe_has_the_official_learning_rates():
     schedule = make_schedule(load_config(CONFIGS[0].with_name("denoise.py")), steps_per_epoch=6000)
     assert float(schedule(39 * 6000)) == pytest.approx(1.570224e-4, rel=1e-5)
@@ -31,7 +41,7 @@ def test_the_denoising_recipe_has_the_official_learning_rates():
 
 def test_help_explains_every_field(capsys):
     with pytest.raises(SystemExit) as stop:
-        main(["--config", str(CONFIGS[0]), "--help"])
+        main(["--config", str(CONFIGS[0].with_name("denoise.py")), "--help"])
     assert stop.value.code == 0
     text = capsys.readouterr().out
     for words in ("--patch-size", "--degradation.sigma", "Side of the training crop in pixels", "--workdir"):

@@ -10,15 +10,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tqdm import tqdm
 
 from mprnet_jax import images
 from mprnet_jax.checkpoint import Bundle, load_bundle, save_bundle
 from mprnet_jax.config import TrainConfig
-from mprnet_jax.data.degrade import Noise
+from mprnet_jax.data.noise import Noise, PoissonNoise
 from mprnet_jax.errors import UserError
 from mprnet_jax.model import init_params
 from mprnet_jax.restore import Restorer
-from mprnet_jax.train import Log, first_params, main, train
+from mprnet_jax.train import Log, first_params, main, open_data, refuse_other_config, train
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def config(tmp_path, photo, tiny) -> TrainConfig:
     (tmp_path / "held_out.txt").write_text("4.png\n")
     return TrainConfig(
         model=tiny,
-        photos=photos,
+        data=photos,
         held_out=tmp_path / "held_out.txt",
         degradation=Noise((25, 25)),
         epochs=6,
@@ -39,11 +40,17 @@ def config(tmp_path, photo, tiny) -> TrainConfig:
         learning_rate=2e-3,
         warmup_epochs=1,
         ema_decay=0.9,
-        crops_per_photo=2,
+        crops=2,
         log_every=1,
         validate_every=6,
         save_every=4,
     )
+
+
+@pytest.fixture
+def tqdm_bar():
+    with tqdm(disable=True) as bar:
+        yield bar
 
 
 def log_of(workdir):
@@ -66,7 +73,7 @@ def test_a_run_leaves_a_bundle_that_knows_where_it_comes_from_and_a_log(tmp_path
     assert scores[best["step"]] == max(scores.values())
     assert best["validation_psnr"] == pytest.approx(max(scores.values()), abs=1e-3)  # the log has six digits
     assert train(config, tmp_path / "run") == bundle_path  # ended: nothing to do
-    photo = images.read(config.photos / "4.png")[:30, :20]
+    photo = images.read(config.data / "4.png")[:30, :20]
     assert Restorer.from_pretrained(bundle_path)(photo).shape == photo.shape
 
 
@@ -94,6 +101,37 @@ def test_a_workdir_of_another_config_is_refused_with_the_differences(tmp_path, c
     train(dataclasses.replace(config, epochs=2), tmp_path / "run")
     with pytest.raises(UserError, match=r"run of another config \(epochs was 2, is 6\); choose another --workdir"):
         train(config, tmp_path / "run")
+
+
+def test_what_a_killed_run_logged_after_its_last_checkpoint_is_taken_out(tmp_path, tqdm_bar):
+    with Log(tmp_path, tqdm_bar, start=0) as log:
+        for step in (0, 1, 2, 3):
+            log.write(step=step, loss=0.5)
+    with open(tmp_path / "log.jsonl", "a") as file:
+        file.write('{"step": 4, "lo')  # killed while writing
+    with Log(tmp_path, tqdm_bar, start=2) as log:
+        log.write(step=3, loss=0.25)
+    assert [line["step"] for line in log_of(tmp_path)] == [0, 1, 2, 3]
+    assert log_of(tmp_path)[-1]["loss"] == 0.25
+
+
+def test_a_run_can_be_continued_with_other_settings_that_change_nothing(tmp_path, config):
+    refuse_other_config(tmp_path, config)
+    refuse_other_config(tmp_path, dataclasses.replace(config, workers=2, log_every=5))
+    with pytest.raises(UserError, match="degradation was .*'Noise'.* is .*'PoissonNoise'"):
+        refuse_other_config(tmp_path, dataclasses.replace(config, degradation=PoissonNoise()))
+
+
+def test_pairs_are_trained_on_and_a_share_of_the_scenes_is_kept_aside(tmp_path, config, photo):
+    for i in range(6):
+        for side in ("input", "target"):
+            images.write(tmp_path / "pairs" / side / f"scene{i // 2}-{i}.png", photo)
+    paired = dataclasses.replace(
+        config, data=tmp_path / "pairs", held_out=None, degradation=None, validation_share=0.3, scene_separator="-"
+    )
+    source, validation = open_data(paired)
+    assert (len(source.names), len(validation)) == (4, 2)
+    assert len({name.split("-")[0] for name in source.names}) == 2
 
 
 def test_a_run_can_start_from_a_bundle_of_the_same_sizes_only(tmp_path, config):
@@ -127,7 +165,7 @@ def test_steps_that_stay_not_finite_stop_the_run_with_the_remedy(tmp_path, confi
         ([], "name a recipe and a folder"),
         (["--config", "none.py", "--workdir", "run"], "none.py: no such config file; the recipes are in configs/"),
         (["--config", "{empty}", "--workdir", "run"], "no recipe; a config file defines get_config()"),
-        (["--config", "{good}", "--workdir", "run", "--photos", "nowhere"], "nowhere: no such file or folder"),
+        (["--config", "{good}", "--workdir", "run", "--data", "nowhere"], "nowhere: no such folder"),
         (["--config", "{good}", "--workdir", "run", "--patch-size", "20"], "patch_size must be a positive multiple"),
         (["--config", "{good}", "--workdir", "run", "--batch-sise", "2"], "--batch-sise"),
         (["--config", "{good}", "--workdir", "run", "--batch-size", "two"], "invalid"),
