@@ -6,13 +6,14 @@ again), best/ (the bundle with the best validation PSNR so far) and, at the end,
 """
 
 import argparse
+import contextlib
 import functools
 import importlib.metadata
 import json
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import jax
@@ -110,13 +111,43 @@ def refuse_other_config(workdir: Path, config: TrainConfig) -> None:
         )
 
 
-@functools.cache
-def _stop_requests() -> list[int]:
+@contextlib.contextmanager
+def stop_requests() -> Iterator[list[int]]:
     """A list that Ctrl-C and SIGTERM (preemption) append to, so that a run can stop between two steps."""
     requests: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda received, _: requests.append(received))
-    return requests
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda received, _: requests.append(received)) for number in numbers]
+    try:
+        yield requests
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def check_skipped(step: int, skipped: int, measured: dict[str, float], limit: int, last_saved: int) -> str | None:
+    """What to say of steps that were not finite since `skipped` were counted; None if there was none.
+
+    Raises UserError after `limit` in a row.
+    """
+    if measured["skipped_in_row"] >= limit:
+        raise UserError(
+            f"the loss or its gradient was not finite {measured['skipped_in_row']} steps in a row, up to step {step}; "
+            f"the last checkpoint is of step {last_saved}. Lower learning_rate or set clip_norm"
+        )
+    new = measured["skipped"] - skipped
+    return f"step {step}: {new} steps were not finite and left no trace" if new else None
+
+
+def make_bundle(config: TrainConfig, command: str, params: Params, **reached: float) -> Bundle:
+    """The parameters with what made them, and what they `reached` at which step."""
+    provenance = {
+        "source": "trained by mprnet_jax.train",
+        "command": command,
+        "patch_size": config.patch_size,
+        "config": to_json(config),
+        "version": importlib.metadata.version("mprnet_jax"),
+    }
+    return Bundle(config.model, jax.device_get(params), {**provenance, **reached})
 
 
 def train(config: TrainConfig, workdir: str | Path, command: str = COMMAND) -> Path | None:
@@ -158,16 +189,7 @@ def train(config: TrainConfig, workdir: str | Path, command: str = COMMAND) -> P
     to_devices = functools.partial(jax.tree.map, lambda a: jax.make_array_from_process_local_data(sharded, a))
     state = jax.device_put(init_state(first_params(config), optimizer), replicated)
 
-    def bundle(params: Params, **reached: float) -> Bundle:
-        provenance = {
-            "source": "trained by mprnet_jax.train",
-            "command": command,
-            "patch_size": config.patch_size,
-            "config": to_json(config),
-            "version": importlib.metadata.version("mprnet_jax"),
-        }
-        return Bundle(config.model, jax.device_get(params), {**provenance, **reached})
-
+    bundle = functools.partial(make_bundle, config, command)
     with TrainingCheckpoints(workdir / "checkpoints") as checkpoints:
         start, best, skipped = 0, 0.0, 0  # best: validation PSNR in dB
         abstract = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=replicated), state)
@@ -182,8 +204,6 @@ def train(config: TrainConfig, workdir: str | Path, command: str = COMMAND) -> P
             f"{count_parameters(state.params):,} parameters, {source!r} to train on, "
             f"{len(pairs)} held out, devices: {jax.device_count()} x {jax.devices()[0].device_kind}"
         )
-        stop = _stop_requests()
-        stop.clear()
         batches = pipeline.batches(
             source,
             config.degradation,
@@ -197,6 +217,8 @@ def train(config: TrainConfig, workdir: str | Path, command: str = COMMAND) -> P
             workers=config.workers,
         )
         with (
+            contextlib.closing(batches),
+            stop_requests() as stop,
             tqdm(total=total_steps, initial=start, unit="step", dynamic_ncols=True) as bar,
             Log(workdir, bar, start) as log,
         ):
@@ -209,17 +231,11 @@ def train(config: TrainConfig, workdir: str | Path, command: str = COMMAND) -> P
                 if step % config.log_every == 0 or step == total_steps:
                     numbers = {name: value.item() for name, value in jax.device_get(measured).items()}
                     log.write(step=step, lr=float(schedule(step - 1)), **numbers)
-                    if numbers["skipped"] > skipped:
-                        bar.write(
-                            f"step {step}: {numbers['skipped'] - skipped} steps were not finite and left no trace"
-                        )
-                        skipped = numbers["skipped"]
-                    if numbers["skipped_in_row"] >= config.stop_after_skipped:
-                        raise UserError(
-                            f"the loss or its gradient was not finite {numbers['skipped_in_row']} steps in a row, up "
-                            f"to step {step}; the last checkpoint is of step {max(checkpoints.steps(), default=0)}. "
-                            "Lower learning_rate or set clip_norm"
-                        )
+                    last_saved = max(checkpoints.steps(), default=0)
+                    notice = check_skipped(step, skipped, numbers, config.stop_after_skipped, last_saved)
+                    if notice:
+                        bar.write(notice)
+                    skipped = numbers["skipped"]
                 if pairs and (step % config.validate_every == 0 or step == total_steps):
                     score = validate(predict, state.ema, pairs)
                     log.write(step=step, validation_psnr=score)
@@ -231,7 +247,6 @@ def train(config: TrainConfig, workdir: str | Path, command: str = COMMAND) -> P
                 if stop:
                     print(f"\nstopped at step {step} and saved; the same command goes on from here")
                     return None
-        batches.close()
         save_bundle(bundle_path, bundle(state.ema, step=total_steps))
     print(f"done: {bundle_path}")
     return bundle_path

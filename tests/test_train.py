@@ -87,9 +87,11 @@ def test_a_run_that_was_stopped_and_resumed_equals_one_that_was_not(tmp_path, co
         if measured["step"] == 5 and "loss" in measured:
             os.kill(os.getpid(), signal.SIGTERM)
 
+    handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(Log, "write", stop_after_five)
     assert train(config, tmp_path / "stopped") is None
     assert max(int(p.name) for p in (tmp_path / "stopped" / "checkpoints").iterdir()) < 12
+    assert handlers == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
     monkeypatch.undo()
     resumed = load_bundle(train(config, tmp_path / "stopped"))
     jax.tree.map(np.testing.assert_array_equal, resumed.params, whole.params)
