@@ -66,6 +66,8 @@ def _check_sums(folder: Path) -> None:
         for expected, name in (line.split("  ", 1) for line in lines):
             if hashlib.sha256((folder / name).read_bytes()).hexdigest() != expected:
                 raise UserError(f"{folder}: damaged bundle ({name} is not what was saved); copy or convert it again")
+    except ValueError as error:
+        raise UserError(f"{folder}: damaged bundle ({SUMS} is not what was saved); copy or convert it again") from error
     except OSError as error:
         raise UserError(
             f"{folder}: damaged bundle ({error.filename}: {error.strerror}); copy or convert it again"

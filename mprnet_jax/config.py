@@ -6,11 +6,13 @@ file imported from there would be a different class.
 
 import dataclasses
 import json
+import math
 import runpy
+import traceback
 from pathlib import Path
 from typing import Any, Literal
 
-from mprnet_jax.data.degrade import Mixture
+from mprnet_jax.data.degrade import Mixture, check_ranges
 from mprnet_jax.data.motion_blur import MotionBlur
 from mprnet_jax.data.noise import Noise, PoissonNoise
 from mprnet_jax.data.rain import Rain
@@ -100,6 +102,14 @@ class TrainConfig:
         for name in counts.split():
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("learning_rate", "final_learning_rate"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise UserError(f"{name} must be positive, got {getattr(self, name)}")
+        for name in ("seed", "workers", "cache_gb", "weight_decay", "saturation", "validation_share"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise UserError(f"{name} must not be negative, got {getattr(self, name)}")
+        if self.degradation is not None:
+            check_ranges(self.degradation)
         if not 0 <= self.ema_decay < 1:
             raise UserError(f"ema_decay must be in [0, 1), got {self.ema_decay}")
         if not 0 <= self.warmup_epochs < self.epochs:
@@ -126,8 +136,15 @@ def load_config(path: str | Path) -> TrainConfig:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such config file; the recipes are in configs/, for example configs/denoise.py")
-    get_config = runpy.run_path(str(path)).get("get_config")
-    config = get_config() if callable(get_config) else None
+    try:
+        get_config = runpy.run_path(str(path)).get("get_config")
+        config = get_config() if callable(get_config) else None
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:  # a config file is a program, and can fail as any
+        line = traceback.extract_tb(error.__traceback__)[-1]
+        where = getattr(error, "lineno", None) or (line.lineno if line.filename == str(path) else "unknown")
+        raise UserError(f"{path}: line {where}: {type(error).__name__}: {error}; correct the recipe") from error
     if not isinstance(config, TrainConfig):
         raise UserError(f"{path}: no recipe; a config file defines get_config(), which returns a TrainConfig")
     return config

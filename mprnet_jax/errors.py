@@ -10,8 +10,11 @@ from collections.abc import Iterator
 EXIT_USER_ERROR = 2
 
 
-class UserError(ValueError):
-    """Bad input: a path, a file, an option. The text is what the user reads."""
+class UserError(Exception):
+    """Bad input: a path, a file, an option. The text is what the user reads.
+
+    No ValueError: tyro would catch it from a config's checks, and wrap its line into a box.
+    """
 
 
 @contextlib.contextmanager

@@ -2,6 +2,8 @@
 
 import argparse
 import dataclasses
+import errno
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -73,6 +75,8 @@ def restore_files(
             jobs += naming.jobs(entry)
         except UserError as error:
             summary.fail(error)
+    # One file reached by two spellings is one picture.
+    jobs = list({path.resolve(): (path, result) for path, result in reversed(jobs)}.values())[::-1]
     sources = {path.resolve() for path, _ in jobs}
     taken: dict[Path, Path] = {}  # result -> the picture it comes from
     with tqdm(jobs, unit="picture", dynamic_ncols=True) as bar:
@@ -92,7 +96,20 @@ def restore_files(
                 summary.restored += 1
             except UserError as error:
                 summary.fail(error)
+            except OSError as error:  # a name that the file system does not take, a disk that fails
+                summary.fail(UserError(f"{path}: {result.name} cannot be used ({error.strerror}); choose another name"))
     return summary
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder for the results before anything is restored. Raises UserError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, "not writable")
+    except OSError as error:
+        reason = "is a file" if path.is_file() else f"cannot be made ({error.strerror})"
+        raise UserError(f"--output {path}: {reason}; name a folder to write to") from error
 
 
 TILE_HELP = """side of the tiles in pixels, a multiple of 8; whole: each picture at once, as the paper does; auto
@@ -130,7 +147,9 @@ exit code: 0 if every picture was restored, 2 if one could not be (the others ar
     what.add_argument("--recursive", action="store_true", help="also the folders below the input folders")
     what.add_argument("--samples", action="store_true", help="restore the sample pictures of the package")
     to = parser.add_argument_group("where the results go")
-    to.add_argument("--output", metavar="DIR", type=Path, required=True, help="folder for the results")
+    to.add_argument(
+        "--output", metavar="DIR", type=lambda text: text and Path(text), required=True, help="folder for the results"
+    )
     to.add_argument("--suffix", default="", help="put this behind each name: --suffix _clean makes party_clean.jpg")
     to.add_argument(
         "--format", choices=("png", "jpg", "tif", "webp"), help="format of all results (default: the input's)"
@@ -157,8 +176,11 @@ exit code: 0 if every picture was restored, 2 if one could not be (the others ar
         parser.error("name pictures or folders (--input PATH ...), or try the ones that ship (--samples)")
     if not 1 <= args.quality <= 100:
         parser.error(f"--quality must be in 1..100, got {args.quality}")
+    if not args.output or "" in args.input or args.checkpoint == "":
+        parser.error("an empty name was given for --output, --input or --checkpoint")
     if "/" in args.suffix:
         parser.error(f"--suffix is part of a name and holds no '/', got {args.suffix!r}")
+    args.output = Path(args.output)
     return args
 
 
@@ -176,6 +198,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             overlap=args.overlap,
         )
         inputs = [*args.input, *([SAMPLES / (args.task or "denoising") / "input"] if args.samples else [])]
+        make_folder(args.output)
         naming = Naming(args.output, args.suffix, f".{args.format}" if args.format else None, args.recursive)
         summary = restore_files(restorer, inputs, naming, overwrite=args.overwrite, quality=args.quality)
         print(f"{summary}; results are in {args.output}")

@@ -15,6 +15,8 @@ def bundle_path(name_or_path: str | Path) -> Path:
     Raises UserError for a task without weights, and for a name that is neither a task nor a folder.
     """
     name = str(name_or_path)
+    if not name:
+        raise UserError(f"the name of the checkpoint is empty; name a task ({', '.join(TASKS)}) or a bundle's folder")
     if name in PRETRAINED:
         return PRETRAINED[name]
     if name in TASKS:

@@ -21,6 +21,7 @@ from mprnet_jax.tiling import Tiles, pad_to, up_to_multiple
 
 ComputeDtype = Literal["float32", "bfloat16"]
 SMALLEST_TILE = 128  # pixels; below, the overlaps would cost more than the tiles
+LARGEST_FLOAT = 4.0  # noise may reach out of [0, 1], but not this far: such an array is in another range
 PROGRAMS_KEPT = 16  # compiled programs held in memory: one for each size of image or tile
 
 
@@ -64,6 +65,10 @@ class Restorer:
     """Pixels that tiles share at least; None: an eighth of the tile."""
 
     def __post_init__(self) -> None:
+        if self.dtype not in ("float32", "bfloat16"):
+            raise UserError(f"dtype must be float32 or bfloat16, got {self.dtype!r}")
+        if self.patch_size is not None and self.patch_size < 1:
+            raise UserError(f"patch_size must be a positive number of pixels, got {self.patch_size}")
         if self.stages not in (1, 2, 3):
             raise UserError(f"stages must be 1, 2 or 3, got {self.stages}")
         if isinstance(self.tile, int):
@@ -115,6 +120,11 @@ class Restorer:
         images.to_float(image[:1, :1])  # refuses other types
         if np.issubdtype(image.dtype, np.floating) and not np.isfinite(image).all():
             raise UserError("the image array has values that are not finite (NaN or infinity); replace them first")
+        if np.issubdtype(image.dtype, np.floating) and np.abs(image).max() > LARGEST_FLOAT:
+            raise UserError(
+                f"a float image array must be in about [0, 1]; this one has values up to {np.abs(image).max():g}, "
+                "divide it by its white (255, for example)"
+            )
 
         rounded = {np.dtype(np.uint8): images.to_uint8, np.dtype(np.uint16): images.to_uint16}.get(image.dtype)
         result = np.empty(image.shape, image.dtype if rounded else np.float32)

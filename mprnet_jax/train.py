@@ -96,8 +96,11 @@ def refuse_other_config(workdir: Path, config: TrainConfig) -> None:
     """Write config.json, or compare with the one that is there."""
     path, new = workdir / "config.json", to_json(config)
     if not path.exists():
-        workdir.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(new, indent=2) + "\n", encoding="utf-8")
+        try:
+            workdir.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(new, indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"{workdir}: cannot be made ({error.strerror}); choose another --workdir") from error
         return
     old = json.loads(path.read_text(encoding="utf-8"))
     fields = sorted({*old, *new} - {*WITHOUT_EFFECT})
@@ -132,7 +135,7 @@ def check_skipped(step: int, skipped: int, measured: dict[str, float], limit: in
     if measured["skipped_in_row"] >= limit:
         raise UserError(
             f"the loss or its gradient was not finite {measured['skipped_in_row']} steps in a row, up to step {step}; "
-            f"the last checkpoint is of step {last_saved}. Lower learning_rate or set clip_norm"
+            f"the last checkpoint is of step {last_saved}. Lower learning_rate or set clip_norm, in a new --workdir"
         )
     new = measured["skipped"] - skipped
     return f"step {step}: {new} steps were not finite and left no trace" if new else None
@@ -228,9 +231,12 @@ def train(config: TrainConfig, workdir: str | Path, command: str = COMMAND) -> P
             for step in range(start + 1, total_steps + 1):
                 state, measured = train_step(state, to_devices(next(batches)))
                 bar.update()
-                if step % config.log_every == 0 or step == total_steps:
+                logged = step % config.log_every == 0 or step == total_steps
+                # Reading a value waits for the step: not at every one, but as often as the guard must look.
+                if logged or step % config.stop_after_skipped == 0:
                     numbers = {name: value.item() for name, value in jax.device_get(measured).items()}
-                    log.write(step=step, lr=float(schedule(step - 1)), **numbers)
+                    if logged:
+                        log.write(step=step, lr=float(schedule(step - 1)), **numbers)
                     last_saved = max(checkpoints.steps(), default=0)
                     notice = check_skipped(step, skipped, numbers, config.stop_after_skipped, last_saved)
                     if notice:
@@ -272,7 +278,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--workdir", metavar="DIR", help="folder for logs, checkpoints and the bundle")
     own, overrides = parser.parse_known_args(argv)
     with exit_on_user_error(COMMAND):
-        if own.config is None or (own.workdir is None and not {"-h", "--help"} & set(overrides)):
+        if own.config is None and {"-h", "--help"} & set(overrides):
+            parser.print_help()
+            print(f"\nevery field of a recipe can be given, too: python -m {COMMAND} --config FILE --help lists them")
+            return
+        if not own.config or (not own.workdir and not {"-h", "--help"} & set(overrides)):
             parser.print_usage(sys.stderr)
             raise UserError("name a recipe and a folder: --config configs/denoise.py --workdir runs/denoise")
         config = tyro.cli(

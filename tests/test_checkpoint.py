@@ -87,6 +87,13 @@ def test_a_truncated_file_is_noticed(tmp_path, bundle):
         load_bundle(tmp_path / "a")
 
 
+def test_garbage_for_sums_is_noticed(tmp_path, bundle):
+    save_bundle(tmp_path / "a", bundle)
+    (tmp_path / "a" / "SHA256SUMS").write_text("garbage\n")
+    with pytest.raises(UserError, match=r"damaged bundle \(SHA256SUMS is not what was saved\)"):
+        load_bundle(tmp_path / "a")
+
+
 def test_sizes_that_are_no_network_are_refused(tmp_path, bundle):
     save_bundle(tmp_path / "a", bundle)
     sizes = {**dataclasses.asdict(bundle.config), "n_feat": -3}

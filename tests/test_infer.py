@@ -99,6 +99,8 @@ def test_two_inputs_of_one_name_do_not_overwrite_each_other(tmp_path, folder, ch
         (["--input", "x", "--output", "out"], "name a task"),
         (["--task", "deraining", "--input", "x", "--output", "out"], "no weights for deraining ship yet"),
         (["--task", "denoising", "--input", "x", "--output", "out", "--quality", "0"], "--quality must be in 1..100"),
+        (["--checkpoint", "", "--input", "x", "--output", "out"], "an empty name was given"),
+        (["--task", "denoising", "--input", "x", "--output", ""], "an empty name was given"),
         (["--checkpoint", "nowhere", "--input", "x", "--output", "out"], "nowhere: neither a task"),
     ],
 )
@@ -107,6 +109,28 @@ def test_a_users_mistake_is_one_message_and_exit_code_2(arguments, message, caps
     output = capsys.readouterr()
     assert message in output.err
     assert "Traceback" not in output.err
+
+
+def test_an_output_that_cannot_be_is_refused_before_anything_is_restored(tmp_path, folder, checkpoint, capsys):
+    (tmp_path / "file").touch()
+    assert run("--checkpoint", checkpoint, "--input", folder, "--output", tmp_path / "file") == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+    assert line.endswith("file: is a file; name a folder to write to")
+
+
+def test_a_name_that_the_file_system_does_not_take_fails_alone(tmp_path, folder, checkpoint, photo, capsys):
+    images.write(folder / f"{'x' * 248}.png", photo[:32, :40])
+    arguments = ("--input", folder, "--output", tmp_path / "out", "--suffix", "_restored")
+    assert run("--checkpoint", checkpoint, *arguments) == 2
+    output = capsys.readouterr()
+    assert "2 restored, 1 failed" in output.out
+    assert "File name too long" in output.err
+
+
+def test_a_picture_named_twice_is_restored_once(tmp_path, folder, checkpoint, capsys):
+    inputs = (folder, folder / "a.png", folder / ".." / "in" / "a.png")
+    assert run("--checkpoint", checkpoint, "--input", *inputs, "--output", tmp_path / "out") == 0
+    assert "2 restored;" in capsys.readouterr().out
 
 
 def test_an_empty_folder_is_named_with_the_remedy(tmp_path, checkpoint, capsys):

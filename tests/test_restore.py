@@ -57,6 +57,7 @@ def test_a_path_and_a_pil_image_give_what_their_pixels_give(restorer, photo, tmp
         (np.zeros((8, 0, 3), np.uint8), r"got shape \(8, 0, 3\)"),
         (np.zeros((8, 8, 3), np.int32), "must be uint8, uint16, or float in .*; got int32"),
         (np.full((8, 8, 3), np.nan), "not finite"),
+        (np.full((8, 8, 3), 200.0), r"must be in about \[0, 1\]; this one has values up to 200, divide it"),
         ([[1, 2]], "a NumPy array, a PIL image or a path; got list"),
         ("nowhere.png", "nowhere.png: no such file"),
     ],
@@ -146,6 +147,8 @@ def test_self_ensemble_commutes_with_flips_and_rotations(restorer, photo):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
+        ({"dtype": "float64"}, "dtype must be float32 or bfloat16, got 'float64'"),
+        ({"patch_size": 0}, "patch_size must be a positive number of pixels, got 0"),
         ({"stages": 4}, "stages must be 1, 2 or 3, got 4"),
         ({"tile": 60}, "tile must be a multiple of 8 of at least 16 pixels, got 60"),
         ({"tile": "big"}, "tile must be auto, whole or a number of pixels, got 'big'"),

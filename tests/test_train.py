@@ -169,6 +169,22 @@ def test_steps_that_stay_not_finite_stop_the_run_with_the_remedy(tmp_path, confi
         (["--config", "{empty}", "--workdir", "run"], "no recipe; a config file defines get_config()"),
         (["--config", "{good}", "--workdir", "run", "--data", "nowhere"], "nowhere: no such folder"),
         (["--config", "{good}", "--workdir", "run", "--patch-size", "20"], "patch_size must be a positive multiple"),
+        (["--config", "{broken}", "--workdir", "run"], "broken.py: line 2: SyntaxError"),
+        (
+            ["--config", "{failing}", "--workdir", "run"],
+            "failing.py: line 2: ZeroDivisionError",
+        ),
+        (["--config", "{good}", "--workdir", "empty.py", "--data", "."], "empty.py: cannot be made"),
+        (
+            ["--config", "{good}", "--workdir", "run", "--learning-rate", "nan"],
+            "learning_rate must be positive",
+        ),
+        (["--config", "{good}", "--workdir", "run", "--seed", "-1"], "seed must not be negative, got -1"),
+        (
+            ["--config", "{good}", "--workdir", "run", "--degradation.sigma", "50", "5"],
+            "a range from low to high",
+        ),
+        (["--config", "{good}", "--workdir", "run", "--degradation.camera-share", "7"], "must be from 0 to 1, got 7"),
         (["--config", "{good}", "--workdir", "run", "--batch-sise", "2"], "--batch-sise"),
         (["--config", "{good}", "--workdir", "run", "--batch-size", "two"], "invalid"),
     ],
@@ -176,11 +192,17 @@ def test_steps_that_stay_not_finite_stop_the_run_with_the_remedy(tmp_path, confi
 def test_a_users_mistake_is_one_message_and_exit_code_2(tmp_path, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty.py").write_text("")
+    (tmp_path / "broken.py").write_text("x = 1\ndef get_config(:\n")
+    (tmp_path / "failing.py").write_text("def get_config():\n    return 1 / 0\n")
+    images.write(tmp_path / "a.png", np.zeros((32, 32, 3), np.uint8))
+    images.write(tmp_path / "b.png", np.zeros((32, 32, 3), np.uint8))
     (tmp_path / "good.py").write_text(
         "from pathlib import Path\nfrom mprnet_jax.config import TrainConfig\nfrom mprnet_jax.model import PRESETS\n"
-        "def get_config():\n    return TrainConfig(PRESETS['light'], Path('photos'), 4, 2, 16)\n"
+        "from mprnet_jax.data.noise import Noise\n"
+        "def get_config():\n"
+        "    return TrainConfig(PRESETS['light'], Path('photos'), 4, 4, 16, crops=2, degradation=Noise())\n"
     )
-    files = {"empty": tmp_path / "empty.py", "good": tmp_path / "good.py"}
+    files = {name: tmp_path / f"{name}.py" for name in ("empty", "good", "broken", "failing")}
     with pytest.raises(SystemExit) as exit_info:
         main([argument.format(**files) for argument in arguments])
     assert exit_info.value.code == 2

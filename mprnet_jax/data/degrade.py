@@ -5,6 +5,7 @@ network trained on what a file can hold (rounded and clipped) meets nothing else
 """
 
 import dataclasses
+import math
 from typing import Protocol
 
 import numpy as np
@@ -44,6 +45,20 @@ class Mixture:
     def __call__(self, clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         part = rng.choice(len(self.parts), p=np.array(self.weights) / sum(self.weights))
         return self.parts[part](clean, rng)
+
+
+def check_ranges(degradation: Degradation) -> None:
+    """Raise UserError for a range that is upside down, negative (but for angles) or not finite, or a share above 1."""
+    if isinstance(degradation, Mixture):
+        for part in degradation.parts:
+            check_ranges(part)
+        return
+    for name, value in dataclasses.asdict(degradation).items():
+        low, high = value if isinstance(value, tuple) else (value, value)
+        most = 1 if name.endswith(("_share", "_correlation")) else math.inf
+        if not (math.isfinite(low) and math.isfinite(high) and low <= high <= most and (low >= 0 or name == "angle")):
+            wanted = "from 0 to 1" if most == 1 else "a range from low to high, not negative"
+            raise UserError(f"degradation.{name} must be {wanted}, got {value}")
 
 
 def degrade_window(degradation: Degradation, wide: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -58,7 +58,7 @@ def hold_out(names: Sequence[str], held_out: frozenset[str], folder: str) -> tup
     if missing:
         raise UserError(
             f"{folder}: {len(missing)} of the {len(held_out)} held-out pictures are not in it, first "
-            f"{stems[missing[0]]}; correct the list of held-out names"
+            f"{stems[missing[0]]}; correct the list of held-out names, or leave it out (--held-out None)"
         )
     train = [index for index, name in enumerate(names) if name not in stems]
     if not train:

@@ -128,7 +128,7 @@ def score_pair(protocol: Protocol, pair: Pair, restored: Images, with_input: boo
     try:
         before = None if degraded is None else protocol.input_psnr(degraded, target)
         scores = {variant: protocol.score(image, target) for variant, image in restored.items()}
-    except ValueError as error:  # what the metrics say of shapes and types, and alignment that fails
+    except (ValueError, UserError) as error:  # what the metrics say of shapes and types, and alignment that fails
         raise UserError(f"{protocol.title} {pair.name}: {error}") from error
     rows = {}
     for variant, by_name in scores.items():
