@@ -112,8 +112,11 @@ def replace_bundle(path: str | Path, bundle: Bundle) -> None:
     `<path>.old` or `<path>.new`."""
     path = Path(path).absolute()
     new, old = (path.with_name(path.name + ending) for ending in (".new", ".old"))
-    for leftover in (new, old):  # of a run that was killed here
-        shutil.rmtree(leftover, ignore_errors=True)
+    # A run may have been killed between the renames below: the whole bundle that it left goes back to its place first.
+    for left in (new, old):
+        if left.exists() and not path.exists():
+            left.rename(path)
+        shutil.rmtree(left, ignore_errors=True)
     save_bundle(new, bundle)
     if path.exists():
         path.rename(old)

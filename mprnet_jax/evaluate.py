@@ -17,6 +17,7 @@ from mprnet_jax.errors import EXIT_USER_ERROR, UserError, exit_on_user_error
 from mprnet_jax.evaluation import comparison, matlab_files, protocols, report, scoring, tables, variants
 from mprnet_jax.evaluation.protocols import PROTOCOLS, Pair, TestSet
 from mprnet_jax.evaluation.scoring import Result, Run
+from mprnet_jax.infer import tile_option
 from mprnet_jax.pretrained import TASKS
 
 COMMAND = "mprnet_jax.evaluate"
@@ -61,10 +62,6 @@ class Request:
     skip_input: bool = False
 
 
-def _tile(text: str) -> int | str:
-    return int(text) if text.isdigit() else text
-
-
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog=f"python -m {COMMAND}",
@@ -92,7 +89,11 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--tlc", action="store_true", help="local means in the channel attention, as in TLC's paper")
     parser.add_argument("--self-ensemble", action="store_true", help="mean over 8 flips and rotations")
     parser.add_argument(
-        "--tile", type=_tile, default="auto", metavar="N", help="side of tiles in pixels, whole, or auto [%(default)s]"
+        "--tile",
+        type=tile_option,
+        default="auto",
+        metavar="N",
+        help="side of tiles in pixels, whole, or auto [%(default)s]",
     )
     parser.add_argument("--overlap", type=int, metavar="N", help="pixels that tiles share at least")
     parser.add_argument("--limit", type=int, metavar="N", help="only N pairs, evenly spaced by name")

@@ -120,8 +120,9 @@ TLC_HELP = """means over windows of 1.5 x the training patch in the channel atte
 the whole picture: better on pictures much larger than the patches"""
 
 
-def _tile(text: str) -> int | str:
-    return int(text) if text.isdecimal() else text  # Restorer says what it may be
+def tile_option(text: str) -> int | str:
+    """What --tile was given, as Restorer takes it; Restorer says what it may be."""
+    return int(text) if text.isdecimal() else text
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -157,7 +158,7 @@ exit code: 0 if every picture was restored, 2 if one could not be (the others ar
     to.add_argument("--quality", type=int, default=95, help="of JPEGs, 1 to 100 (default: %(default)s)")
     to.add_argument("--overwrite", action="store_true", help="restore again what is in the output folder already")
     how = parser.add_argument_group("how")
-    how.add_argument("--tile", default="auto", metavar="auto|whole|N", type=_tile, help=TILE_HELP)
+    how.add_argument("--tile", default="auto", metavar="auto|whole|N", type=tile_option, help=TILE_HELP)
     how.add_argument("--overlap", type=int, metavar="N", help="pixels that tiles of --tile N share (default: N / 8)")
     how.add_argument("--stage", type=int, choices=(1, 2, 3), default=3, help=STAGE_HELP)
     how.add_argument("--tlc", action="store_true", help=TLC_HELP)

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from mprnet_jax.checkpoint import Bundle, TrainingCheckpoints, load_bundle, save_bundle
+from mprnet_jax.checkpoint import Bundle, TrainingCheckpoints, load_bundle, replace_bundle, save_bundle
 from mprnet_jax.errors import UserError
 from mprnet_jax.model import init_params
 
@@ -44,6 +44,18 @@ def test_a_bundle_is_never_overwritten(tmp_path, bundle):
     save_bundle(tmp_path / "a", bundle)
     with pytest.raises(UserError, match="a exists; choose another folder"):
         save_bundle(tmp_path / "a", bundle)
+
+
+def test_a_replaced_bundle_leaves_one_whole_one_wherever_it_was_killed(tmp_path, bundle, monkeypatch):
+    numbered = lambda number: dataclasses.replace(bundle, provenance={"number": number})
+    replace_bundle(tmp_path / "best", numbered(1))
+    replace_bundle(tmp_path / "best", numbered(2))
+    assert [path.name for path in tmp_path.iterdir()] == ["best"]
+    (tmp_path / "best").rename(tmp_path / "best.old")  # killed between the two renames
+    monkeypatch.setattr("mprnet_jax.checkpoint.save_bundle", lambda *_: (_ for _ in ()).throw(UserError("disk full")))
+    with pytest.raises(UserError, match="disk full"):
+        replace_bundle(tmp_path / "best", numbered(3))
+    assert load_bundle(tmp_path / "best").provenance == {"number": 2}
 
 
 def test_the_sums_are_those_of_sha256sum(tmp_path, bundle):
