@@ -204,15 +204,23 @@ class DownSample(nn.Module):
         return conv(downsample(x), self.features, 1, name="conv")
 
 
-class UpSample(nn.Module):
-    """Twice the size and a 1 x 1 convolution to `features` channels."""
+class Pointwise(nn.Module):
+    """The 1 x 1 convolution of an UpSample, to `features` channels."""
 
     features: int
 
     @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:  # N H W C -> N H W features
+        return conv(x, self.features, 1, name="conv")
+
+
+class UpSample(Pointwise):
+    """Twice the size and a 1 x 1 convolution to `features` channels."""
+
+    @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:  # N H W C -> N 2H 2W features
         # The two commute: both are linear, one over channels and one over pixels, and a pixel's weights add up to 1.
-        return upsample(conv(x, self.features, 1, name="conv"))  # the convolution first, on a quarter of the pixels
+        return upsample(super().__call__(x))  # the convolution first, on a quarter of the pixels
 
 
 class SkipUpSample(nn.Module):
@@ -296,13 +304,22 @@ class ORSNet(nn.Module):
     def __call__(self, x: jax.Array, encoder: Pyramid, decoder: Pyramid) -> jax.Array:  # N H W C+o
         for i in range(3):
             x = self.orb(self.cfg, self.act, self.mean, name=f"orb{i + 1}")(x)
-            for side, levels in (("enc", encoder), ("dec", decoder)):
-                level = levels[i]
-                for j in range(i):  # level 2 is upsampled once, level 3 twice, each path with its own weights
-                    features = self.cfg.n_feat + (i - 1 - j) * self.cfg.scale_unetfeats
-                    level = UpSample(features, name=f"up_{side}{i}_{j}")(level)
-                x = x + conv(level, x.shape[-1], 1, name=f"conv_{side}{i + 1}")
+            fused = self._fuse("enc", i, encoder[i], x.shape[-1]) + self._fuse("dec", i, decoder[i], x.shape[-1])
+            for _ in range(i):
+                fused = upsample(fused)
+            x = x + fused
         return x
+
+    def _fuse(self, side: str, i: int, level: jax.Array, features: int) -> jax.Array:
+        """A level's way to the ORBs, at the level's own size: N H/2^i W/2^i C+is -> N H/2^i W/2^i C+o.
+
+        In the paper's order each convolution follows an upsampling. They commute (see UpSample), so all convolutions
+        come first and the sum of both sides is upsampled once: the same result for a fraction of the work.
+        """
+        for j in range(i):
+            step = self.cfg.n_feat + (i - 1 - j) * self.cfg.scale_unetfeats
+            level = Pointwise(step, name=f"up_{side}{i}_{j}")(level)
+        return conv(level, features, 1, name=f"conv_{side}{i + 1}")
 
 
 class MPRNet(nn.Module):
