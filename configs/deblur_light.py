@@ -28,7 +28,7 @@ def get_config() -> TrainConfig:
         patch_size=128,  # five times the longest blur
         batch_size=4,
         crops=4,
-        epochs=30,
+        epochs=18,
         validate_every=300,
         save_every=200,
         seed=4,

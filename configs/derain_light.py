@@ -26,10 +26,10 @@ def get_config() -> TrainConfig:
         final_learning_rate=1e-6,
         warmup_epochs=1,
         clip_norm=0.5,
-        patch_size=128,  # three times the longest streak
+        patch_size=96,  # more than twice the longest streak
         batch_size=4,
         crops=4,
-        epochs=24,
+        epochs=18,
         validate_every=300,
         save_every=200,
         seed=3,
