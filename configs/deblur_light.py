@@ -25,7 +25,7 @@ def get_config() -> TrainConfig:
         final_learning_rate=1e-6,
         warmup_epochs=1,
         clip_norm=0.5,
-        patch_size=128,  # five times the longest blur
+        patch_size=96,  # four times the longest blur
         batch_size=4,
         crops=4,
         epochs=18,
