@@ -11,18 +11,37 @@ from pathlib import Path
 import numpy as np
 
 from mprnet_jax import images
-from mprnet_jax.data.degrade import Noise
+from mprnet_jax.data.degrade import Degradation
+from mprnet_jax.data.motion_blur import MotionBlur
+from mprnet_jax.data.noise import Noise
+from mprnet_jax.data.rain import Rain
 
-SAMPLES = Path(__file__).parent.parent / "mprnet_jax" / "samples" / "denoising"
+SAMPLES = Path(__file__).parent.parent / "mprnet_jax" / "samples"
 SIZE = (288, 384)  # height, width
 
-# name, photo, top, left, noise (None: the photo as it is)
-SYNTHETIC = (
-    ("koala_sigma25", "wallpapers/063_sleeping_beauty_by_jordan-whitt.jpg", 190, 330, Noise((25, 25))),
-    ("bridge_sigma50", "wallpapers/079_ryan-stone-skykomish-river.jpg", 270, 420, Noise((50, 50))),
-    ("cat_camera15", "wallpapers/051_Untitled_by_Anna_Ceccarelli.jpg", 390, 250, Noise((15, 15), camera_share=1)),
-    ("coffee_clean", "samples/coffee.png", 60, 120, None),
-)
+# Photo, top, left.
+KOALA = ("wallpapers/063_sleeping_beauty_by_jordan-whitt.jpg", 190, 330)
+BRIDGE = ("wallpapers/079_ryan-stone-skykomish-river.jpg", 270, 420)
+CAT = ("wallpapers/051_Untitled_by_Anna_Ceccarelli.jpg", 390, 250)
+COFFEE = ("samples/coffee.png", 60, 120)
+
+# Task -> name, crop, what is done to it (None: nothing), seed. Two crops are the same for all tasks.
+SYNTHETIC: dict[str, tuple[tuple[str, tuple[str, int, int], Degradation | None, int], ...]] = {
+    "denoising": (
+        ("koala_sigma25", KOALA, Noise((25, 25)), 0),
+        ("bridge_sigma50", BRIDGE, Noise((50, 50)), 1),
+        ("cat_camera15", CAT, Noise((15, 15), camera_share=1), 2),
+        ("coffee_clean", COFFEE, None, 3),
+    ),
+    "deraining": (
+        ("koala_rain", KOALA, Rain(density=(0.12, 0.12), brightness=(0.5, 0.5)), 0),
+        ("bridge_downpour", BRIDGE, Rain(density=(0.22, 0.22), brightness=(0.6, 0.6)), 1),
+    ),
+    "deblurring": (
+        ("koala_shake9", KOALA, MotionBlur(size=(9, 9)), 0),
+        ("bridge_shake14", BRIDGE, MotionBlur(size=(14, 14)), 1),
+    ),
+}
 # Real noise of a phone's camera: pairs of SIDD Medium.
 REAL = (
     ("phone1", "0001_SRGB_010_s045.png", 220, 110),
@@ -41,15 +60,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path, metavar="PHOTOS")
     photos = parser.parse_args().photos
-    for seed, (name, file, top, left, noise) in enumerate(SYNTHETIC):
-        clean = crop(photos / file, top, left)
-        degraded = clean if noise is None else noise(clean, np.random.default_rng(seed))
-        images.write(SAMPLES / "input" / f"{name}.png", degraded)
-        images.write(SAMPLES / "target" / f"{name}.png", clean)
+    for task, samples in SYNTHETIC.items():
+        for name, (file, top, left), degrade, seed in samples:
+            clean = crop(photos / file, top, left)
+            degraded = clean if degrade is None else degrade(clean, np.random.default_rng(seed))
+            images.write(SAMPLES / task / "input" / f"{name}.png", degraded)
+            images.write(SAMPLES / task / "target" / f"{name}.png", clean)
     for name, file, top, left in REAL:
         for side in ("input", "target"):
             picture = crop(photos / "pairs" / "SIDD_train10" / side / file, top, left)
-            images.write(SAMPLES / side / f"{name}.png", picture)
+            images.write(SAMPLES / "denoising" / side / f"{name}.png", picture)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,58 @@
+"""Make a bundle that ships out of one that training wrote: half the bytes, and no path of the machine.
+
+python tools/pack_weights.py runs/derain_light/bundle mprnet_jax/weights/deraining_light \\
+    --command "python -m mprnet_jax.train --config configs/derain_light.py"
+Parameters are rounded to bfloat16, and read as float32 again; the largest change that this makes to a restored
+picture is printed.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import jax
+import ml_dtypes
+import numpy as np
+
+from mprnet_jax import images, metrics
+from mprnet_jax.checkpoint import Bundle, load_bundle, save_bundle
+from mprnet_jax.errors import exit_on_user_error
+from mprnet_jax.infer import SAMPLES
+from mprnet_jax.restore import Restorer
+
+PATHS = ("data", "held_out", "init_from", "validation_data")  # fields of the config
+
+
+def without_folders(config: dict[str, Any]) -> dict[str, Any]:
+    names = {field: Path(config[field]).name for field in PATHS if config.get(field)}
+    return {**config, **names}
+
+
+def pack(bundle: Bundle, command: str, licence: str) -> Bundle:
+    provenance = {**bundle.provenance, "command": command, "licence": licence}
+    provenance["config"] = without_folders(provenance["config"])
+    return Bundle(bundle.config, jax.tree.map(lambda x: x.astype(ml_dtypes.bfloat16), bundle.params), provenance)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bundle", type=Path, help="what training wrote: bundle/ or best/ of its workdir")
+    parser.add_argument("output", type=Path, help="folder of the new bundle")
+    parser.add_argument("--command", required=True, help="what made the weights, for those who look")
+    parser.add_argument("--licence", default="Apache-2.0", help="[%(default)s]")
+    args = parser.parse_args()
+    with exit_on_user_error("pack_weights"):
+        trained = load_bundle(args.bundle)
+        save_bundle(args.output, pack(trained, args.command, args.licence))
+        packed = load_bundle(args.output)
+    picture = images.read(images.find(SAMPLES / "denoising" / "input")[0])
+    before, after = (Restorer(b.config, b.params)(images.to_float(picture)) for b in (trained, packed))
+    megabytes = sum(path.stat().st_size for path in args.output.rglob("*") if path.is_file()) / 1e6
+    print(
+        f"{args.output}: {megabytes:.2f} MB; a restored picture changes by {np.abs(before - after).max() * 255:.2f} "
+        f"steps of 1/255 at most, {metrics.psnr(before, after, peak=1):.1f} dB PSNR"
+    )
+
+
+if __name__ == "__main__":
+    main()
