@@ -1,15 +1,20 @@
-"""What is kept on disk, through Orbax: bundles for restoring, and the checkpoints of a training run.
+"""What is kept on disk, through Orbax: bundles for restoring (bundles.py reads them), and the checkpoints of a run.
 
-A bundle is a folder that knows everything needed to restore: parameters, the network's sizes, where the parameters
-come from, and the SHA-256 of its files. `--checkpoint` of every command takes one. A training checkpoint holds all of
-TrainState, so that a run goes on exactly where it stopped.
+A training checkpoint holds all of TrainState, so that a run goes on exactly where it stopped.
 """
 
+import contextlib
 import dataclasses
+import functools
 import hashlib
+import logging
+import os
+import re
 import shutil
+import sys
 import uuid
 import zlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +23,11 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
+from mprnet_jax.bundles import SUMS, Bundle
+from mprnet_jax.distributed import failing_together, raise_together
 from mprnet_jax.errors import UserError
-from mprnet_jax.model import MPRNetConfig, Params, abstract_params
 
-SUMS = "SHA256SUMS"
-CHECKPOINTS_KEPT = 2  # the latest, and the one before in case the latest is damaged
-
-
-@dataclasses.dataclass(frozen=True)
-class Bundle:
-    """Everything that restoring needs, and where it comes from."""
-
-    config: MPRNetConfig
-    params: Params  # NumPy leaves, float32
-    provenance: dict[str, Any]  # what JSON can hold: source, licence, training command, scores ...
+SCORE = "psnr"  # under which a training checkpoint's validation PSNR is kept
 
 
 def checksums(tree: Any) -> dict[str, int]:
@@ -59,19 +55,47 @@ def _write_sums(folder: Path) -> None:
     (folder / SUMS).write_text("".join(lines), encoding="utf-8")
 
 
-def _check_sums(folder: Path) -> None:
-    """Compare every file with SHA256SUMS, before Orbax meets it: it loads flipped bits without a word."""
-    try:
-        lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
-        for expected, name in (line.split("  ", 1) for line in lines):
-            if hashlib.sha256((folder / name).read_bytes()).hexdigest() != expected:
-                raise UserError(f"{folder}: damaged bundle ({name} is not what was saved); copy or convert it again")
-    except ValueError as error:
-        raise UserError(f"{folder}: damaged bundle ({SUMS} is not what was saved); copy or convert it again") from error
-    except OSError as error:
-        raise UserError(
-            f"{folder}: damaged bundle ({error.filename}: {error.strerror}); copy or convert it again"
-        ) from error
+def _system_error(error: Exception) -> str | None:
+    """Why a file could not be written, in the system's words; None if that is not what the error is about.
+
+    Orbax writes through TensorStore, which makes a ValueError of what the system answers.
+    """
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    match = re.search(r"os_error_code='(\d+)'", str(error))
+    return os.strerror(int(match[1])) if match else None
+
+
+@functools.cache
+def _quiet_orbax() -> None:
+    """From now on, keep what Orbax says about a write that fails off the screen: hundreds of lines of tracebacks from
+    its threads, some after the error itself was raised to whoever saves. Also its remarks on checkpoints without score.
+    """
+    logging.getLogger("absl").addFilter(lambda record: "/orbax/" not in record.pathname)
+    hook = sys.unraisablehook
+
+    def leave_out(unraisable: Any) -> None:
+        # TensorStore's, for every write that was under way when another one failed.
+        if str(unraisable.exc_value) != "Event loop is closed":
+            hook(unraisable)
+
+    sys.unraisablehook = leave_out
+
+
+def _alone() -> ocp.Checkpointer:
+    """For the bundles, which one process writes or reads: in a run of several, Orbax would wait for the others."""
+    me = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"process_{me}"
+    )
+    json_handler = functools.partial(ocp.JsonCheckpointHandler, multiprocessing_options=alone)
+    handler = ocp.CompositeCheckpointHandler(
+        composite_options=ocp.CompositeOptions(multiprocessing_options=alone),
+        params=ocp.StandardCheckpointHandler(multiprocessing_options=alone),
+        config=json_handler(),
+        provenance=json_handler(),
+    )
+    return ocp.Checkpointer(handler, multiprocessing_options=alone)
 
 
 def save_bundle(path: str | Path, bundle: Bundle) -> None:
@@ -83,10 +107,11 @@ def save_bundle(path: str | Path, bundle: Bundle) -> None:
     path = Path(path).absolute()
     if path.exists():
         raise UserError(f"{path} exists; choose another folder or remove it first")
+    _quiet_orbax()
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     params = jax.tree.map(np.asarray, bundle.params)
     try:
-        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+        with _alone() as checkpointer:
             checkpointer.save(
                 temporary,
                 args=ocp.args.Composite(
@@ -100,11 +125,14 @@ def save_bundle(path: str | Path, bundle: Bundle) -> None:
             note.unlink()
         _write_sums(temporary)
         temporary.rename(path)
-    except OSError as error:
-        reason = error.strerror or error
+    except Exception as error:
+        reason = _system_error(error)
+        if reason is None:
+            raise
         raise UserError(f"{path}: cannot be written ({reason}); check the folder and the space left") from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        for left in path.parent.glob(f"{temporary.name}*"):  # Orbax writes under a temporary name of its own
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def replace_bundle(path: str | Path, bundle: Bundle) -> None:
@@ -124,89 +152,120 @@ def replace_bundle(path: str | Path, bundle: Bundle) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def load_bundle(path: str | Path) -> Bundle:
-    """Read a bundle whose files are as they were saved; parameters come as NumPy arrays.
-
-    Raises UserError if there is no bundle or if it is damaged.
-    """
-    path = Path(path).absolute()
-    if not path.is_dir():
-        raise UserError(
-            f"{path}: no such folder; a checkpoint is a folder written by mprnet_jax.train or "
-            "tools/convert_torch_ckpt.py (which also reads the official .pth files)"
-        )
-    if not (path / "config").is_dir() or not (path / "params").is_dir():
-        raise UserError(
-            f"{path}: not a checkpoint bundle (no config/ and params/ in it); name the folder that "
-            "mprnet_jax.train or tools/convert_torch_ckpt.py wrote"
-        )
-    _check_sums(path)
-    read_json = ocp.args.JsonRestore
-    try:
-        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
-            about = checkpointer.restore(path, args=ocp.args.Composite(config=read_json(), provenance=read_json()))
-            config = MPRNetConfig(**about.config)
-            # A NumPy target needs no device of the kind that the parameters were saved from.
-            target = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), abstract_params(config))
-            params = checkpointer.restore(path, args=ocp.args.Composite(params=ocp.args.StandardRestore(target))).params
-    except Exception as error:  # whole files can still be no network of ours; Orbax raises a dozen types
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"{path}: damaged bundle ({reason[:200]}); copy or convert it again") from error
-    return Bundle(config, params, about.provenance)
-
-
 class TrainingCheckpoints:
-    """The checkpoints of one run in `directory`, newest last; saving goes on in the background."""
+    """The checkpoints of one run in `directory`; saving goes on in the background.
 
-    def __init__(self, directory: str | Path) -> None:
+    The `latest` newest are kept (more than one, in case the newest is damaged), and the `best` ones by the score that
+    they were saved with. In a run of several processes all must call every method, and see the same folder.
+    """
+
+    def __init__(self, directory: str | Path, latest: int = 2, best: int = 0) -> None:
         self.directory = Path(directory).absolute()
+        score = lambda metrics: metrics[SCORE]
+        kept = [checkpoint_managers.LatestN(latest)]
+        if best:
+            by_score = checkpoint_managers.BestN(get_metric_fn=score, n=best, keep_checkpoints_without_metrics=False)
+            kept.append(by_score)
         options = ocp.CheckpointManagerOptions(
-            cleanup_tmp_directories=True, preservation_policy=checkpoint_managers.LatestN(CHECKPOINTS_KEPT)
+            cleanup_tmp_directories=True,
+            best_fn=score,
+            preservation_policy=checkpoint_managers.AnyPreservationPolicy(kept),
         )
-        self._manager = ocp.CheckpointManager(self.directory, options=options)
+        _quiet_orbax()
+        with self._writing():
+            self._manager = ocp.CheckpointManager(self.directory, options=options)
 
     def steps(self) -> list[int]:
         """Steps that a checkpoint was saved at, in order."""
         return sorted(self._manager.all_steps())
 
-    def save(self, step: int, state: Any, about: dict[str, Any]) -> None:
-        """Save the state at a step (every process must call this), with what JSON can hold beside it."""
+    def save(self, step: int, state: Any, about: dict[str, Any], score: float | None = None) -> None:
+        """Save the state at a step, with what JSON can hold beside it, and the score by which the best are kept.
+
+        Raises UserError if this checkpoint or the one before, which was written in the background, cannot be written.
+        """
         if step in self.steps():
             return
         about = {**about, "crc32": checksums(jax.device_get(state))}
         args = ocp.args.Composite(state=ocp.args.StandardSave(state), about=ocp.args.JsonSave(about))
-        self._manager.save(step, args=args, force=True)
+        metrics = None if score is None else {SCORE: score}
+        with failing_together(), self._writing():
+            self._manager.save(step, args=args, metrics=metrics, force=True)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turn what a full disk makes Orbax raise, of half a dozen types, into a UserError."""
+        try:
+            yield
+        except UserError:
+            raise
+        except Exception as error:
+            reason = _system_error(error)
+            if reason is None:
+                raise
+            last = max((int(path.name) for path in self.directory.glob("*") if path.name.isdecimal()), default=None)
+            goes_on = "the same command starts again" if last is None else f"the same command goes on from step {last}"
+            raise UserError(
+                f"{self.directory}: a checkpoint cannot be written ({reason}); make room there, then {goes_on}"
+            ) from error
 
     def restore_latest(self, abstract_state: Any) -> tuple[Any, dict[str, Any], list[str]] | None:
         """The newest whole checkpoint: state, what was saved beside it, and a line for each damaged one passed over.
 
-        `abstract_state` holds jax.ShapeDtypeStruct leaves with shardings. None if there is no checkpoint at all.
-        Raises UserError if there are checkpoints and none is whole.
+        `abstract_state` holds jax.ShapeDtypeStruct leaves with shardings; the devices may be others than those of the
+        run that saved it. A damaged checkpoint is put aside, as damaged-<step>, once an older one proved whole. None if
+        there is no checkpoint at all. Raises UserError if there are checkpoints and none is whole.
         """
-        passed_over: list[str] = []
+        damaged: dict[int, str] = {}
         for step in reversed(self.steps()):
             try:
-                return *self._restore(step, abstract_state), passed_over
-            except Exception as error:  # whatever is wrong with this one, the one before may be whole
-                reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-                passed_over.append(f"checkpoint {step} in {self.directory} cannot be read ({reason})")
-        if passed_over:
-            raise UserError("; ".join(passed_over) + "; start again in a new --workdir")
+                with failing_together():
+                    restored = self._restore(step, abstract_state)
+            except UserError as error:
+                damaged[step] = f"checkpoint {step} in {self.directory} cannot be read ({error})"
+                continue
+            self._put_aside(damaged)
+            return *restored, list(damaged.values())
+        if damaged:
+            raise UserError("; ".join(damaged.values()) + "; start again in a new --workdir")
         return None
 
     def _restore(self, step: int, abstract_state: Any) -> tuple[Any, dict[str, Any]]:
         args = ocp.args.Composite(state=ocp.args.StandardRestore(abstract_state), about=ocp.args.JsonRestore())
-        restored = self._manager.restore(step, args=args)
-        _check(jax.device_get(restored.state), restored.about["crc32"], self.directory / str(step))
+        try:
+            restored = self._manager.restore(step, args=args)
+            _check(jax.device_get(restored.state), restored.about["crc32"], self.directory / str(step))
+        except Exception as error:  # whatever is wrong with this one, the one before may be whole
+            raise UserError((str(error).strip() or type(error).__name__).splitlines()[0][:200]) from error
         return restored.state, restored.about
 
+    def _put_aside(self, steps: Iterable[int]) -> None:
+        """Rename damaged checkpoints: left in place, they would keep new ones of their steps from being saved."""
+        if not steps:
+            return
+        if jax.process_index() == 0:
+            for step in steps:
+                aside = self.directory / f"damaged-{step}"
+                shutil.rmtree(aside, ignore_errors=True)
+                (self.directory / str(step)).rename(aside)
+        raise_together(None)  # the others wait until it is done
+        self._manager.reload()
+
     def close(self) -> None:
-        """Wait for the save under way, then let go of the folder."""
-        self._manager.wait_until_finished()
-        self._manager.close()
+        """Wait for the save under way, then let go of the folder. Raises UserError if that save failed."""
+        try:
+            with failing_together(), self._writing():
+                self._manager.wait_until_finished()
+        finally:
+            with contextlib.suppress(Exception):  # a save that failed is told above, and again here
+                self._manager.close()
 
     def __enter__(self) -> "TrainingCheckpoints":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, error_type: type | None, *_: object) -> None:
+        try:
+            self.close()
+        except UserError:
+            if error_type is None:  # else the error under way comes first, and is most likely the same
+                raise

@@ -18,6 +18,7 @@ from mprnet_jax.data.noise import Noise, PoissonNoise
 from mprnet_jax.data.rain import Rain
 from mprnet_jax.errors import UserError
 from mprnet_jax.model import MPRNetConfig
+from mprnet_jax.whole_files import whole_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,18 +95,26 @@ class TrainConfig:
     """Steps between validations on the held-out pictures."""
     save_every: int = 500
     """Steps between checkpoints."""
+    checkpoints_kept: int = 2
+    """Newest checkpoints that are kept: more than one, in case the newest is damaged."""
+    best_kept: int = 1
+    """Checkpoints with the best validation PSNR that are kept beside the newest, to go back to; 0: none."""
+    tensorboard: bool = False
+    """Also write TensorBoard event files, with strips of the validation: input, three stages, target."""
 
     def __post_init__(self) -> None:
         if self.patch_size % 8 or self.patch_size <= 0:
             raise UserError(f"patch_size must be a positive multiple of 8, got {self.patch_size}")
-        counts = "epochs batch_size crops accumulate stop_after_skipped log_every validate_every save_every"
+        counts = (
+            "epochs batch_size crops accumulate stop_after_skipped log_every validate_every save_every checkpoints_kept"
+        )
         for name in counts.split():
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("learning_rate", "final_learning_rate"):
             if not 0 < getattr(self, name) < math.inf:
                 raise UserError(f"{name} must be positive, got {getattr(self, name)}")
-        for name in ("seed", "workers", "cache_gb", "weight_decay", "saturation", "validation_share"):
+        for name in ("seed", "workers", "cache_gb", "weight_decay", "saturation", "validation_share", "best_kept"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise UserError(f"{name} must not be negative, got {getattr(self, name)}")
         if self.degradation is not None:
@@ -117,7 +126,10 @@ class TrainConfig:
 
 
 # Fields that a run may be continued with other values of: its batches and its steps stay the same.
-WITHOUT_EFFECT = ("cache_gb", "workers", "log_every", "validate_every", "save_every", "stop_after_skipped")
+WITHOUT_EFFECT = (
+    *("cache_gb", "workers", "log_every", "validate_every", "save_every", "stop_after_skipped"),
+    *("checkpoints_kept", "best_kept", "tensorboard"),
+)
 
 
 def to_json(config: TrainConfig) -> dict[str, Any]:
@@ -126,6 +138,37 @@ def to_json(config: TrainConfig) -> dict[str, Any]:
     if config.degradation is not None:  # asdict forgets which of them it was
         content["degradation"] = {"type": type(config.degradation).__name__, **content["degradation"]}
     return json.loads(json.dumps(content, default=str))
+
+
+def keep_config(workdir: Path, config: TrainConfig) -> None:
+    """Write config.json into a workdir, or compare with the one that is there.
+
+    Raises UserError if the workdir cannot be written, or is that of another config: with the differences.
+    """
+    path, new = workdir / "config.json", to_json(config)
+    if not path.exists():
+        try:
+            with whole_file(path) as temporary:
+                temporary.write_text(json.dumps(new, indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"{workdir}: cannot be made ({error.strerror}); choose another --workdir") from error
+        return
+    try:
+        old = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: damaged ({error}); choose another --workdir") from error
+    # Fields that are younger than the run have had the value that changes nothing, which is their default.
+    old = {**{field.name: field.default for field in dataclasses.fields(TrainConfig)}, **old}
+    differing = [
+        f"{field} was {old.get(field)}, is {new.get(field)}"
+        for field in sorted({*old, *new} - {*WITHOUT_EFFECT})
+        if old.get(field) != new.get(field)
+    ]
+    if differing:
+        raise UserError(
+            f"{workdir} holds a run of another config ({'; '.join(differing)}); choose another --workdir, "
+            "or give the config of that run"
+        )
 
 
 def load_config(path: str | Path) -> TrainConfig:

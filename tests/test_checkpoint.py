@@ -2,13 +2,15 @@
 
 import dataclasses
 import json
+import resource
 import subprocess
 
 import jax
 import numpy as np
 import pytest
 
-from mprnet_jax.checkpoint import Bundle, TrainingCheckpoints, load_bundle, replace_bundle, save_bundle
+from mprnet_jax.bundles import Bundle, load_bundle
+from mprnet_jax.checkpoint import TrainingCheckpoints, replace_bundle, save_bundle
 from mprnet_jax.errors import UserError
 from mprnet_jax.model import init_params
 
@@ -137,6 +139,11 @@ def test_the_latest_whole_checkpoint_is_restored_and_the_damaged_one_named(tmp_p
         assert (float(restored["w"][0, 0]), about["note"]) == (2, 2)
         assert len(passed_over) == 1
         assert "checkpoint 3" in passed_over[0]
+        # Out of the way, so that the run that goes on from 2 can save its own step 3.
+        checkpoints.save(3, state(33)[0], {"note": 33})
+    assert (tmp_path / "damaged-3").is_dir()
+    with TrainingCheckpoints(tmp_path) as checkpoints:
+        assert checkpoints.restore_latest(state(0)[1])[1]["note"] == 33
 
 
 def test_without_a_checkpoint_there_is_nothing_to_restore(tmp_path):
@@ -151,3 +158,57 @@ def test_with_none_whole_the_run_is_refused(tmp_path):
     (tmp_path / "1" / "about" / "metadata").write_text("{")
     with TrainingCheckpoints(tmp_path) as checkpoints, pytest.raises(UserError, match="start again in a new --workdir"):
         checkpoints.restore_latest(state(0)[1])
+
+
+@pytest.fixture
+def small_files():
+    """Call it: no file may grow over 50 kB from then on, which is as if the disk were full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def noise(value):
+    """A state that does not compress."""
+    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    values = np.random.default_rng(value).random((256, 256), np.float32)
+    return {"w": jax.device_put(values, sharding)}
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_whole_and_is_one_line(tmp_path, small_files, capfd):
+    with TrainingCheckpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, noise(1), {"note": 1})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def save_two():
+        with TrainingCheckpoints(tmp_path) as checkpoints:
+            checkpoints.save(2, noise(2), {"note": 2})
+
+    small_files()
+    with pytest.raises(UserError, match=r"written \(File too large\); make room there, .* goes on from step 1"):
+        save_two()
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    abstract = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding), noise(0))
+    with TrainingCheckpoints(tmp_path) as checkpoints:
+        restored, about, passed_over = checkpoints.restore_latest(abstract)
+        assert (about["note"], passed_over) == (1, [])
+        np.testing.assert_array_equal(restored["w"], noise(1)["w"])
+        checkpoints.save(2, noise(2), {"note": 2})
+    assert {path.name for path in tmp_path.iterdir()} == {"1", "2"}
+    assert capfd.readouterr().err == ""
+
+
+def test_a_full_disk_leaves_nothing_of_a_bundle(tmp_path, bundle, small_files):
+    small_files()
+    params = {**bundle.params, "tail": {"kernel": np.random.default_rng(0).random((256, 256), np.float32)}}
+    with pytest.raises(UserError, match=r"a: cannot be written \(File too large\); check the folder and the space"):
+        save_bundle(tmp_path / "a", dataclasses.replace(bundle, params=params))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_best_by_score_is_kept_beside_the_newest(tmp_path):
+    with TrainingCheckpoints(tmp_path, latest=2, best=1) as checkpoints:
+        for step, score in ((1, 20.0), (2, 30.0), (3, None), (4, 25.0), (5, None), (6, 29.0)):
+            checkpoints.save(step, state(step)[0], {}, score)
+    with TrainingCheckpoints(tmp_path, latest=2, best=1) as checkpoints:
+        assert checkpoints.steps() == [2, 5, 6]

@@ -5,21 +5,26 @@ import itertools
 import json
 import os
 import signal
+import struct
+import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tqdm import tqdm
+from PIL import Image
 
 from mprnet_jax import images
-from mprnet_jax.checkpoint import Bundle, load_bundle, save_bundle
-from mprnet_jax.config import TrainConfig
+from mprnet_jax.bundles import Bundle, load_bundle
+from mprnet_jax.checkpoint import save_bundle
+from mprnet_jax.config import TrainConfig, keep_config, to_json
 from mprnet_jax.data.noise import Noise, PoissonNoise
 from mprnet_jax.errors import UserError
 from mprnet_jax.model import init_params
 from mprnet_jax.restore import Restorer
-from mprnet_jax.train import Log, first_params, main, open_data, refuse_other_config, train
+from mprnet_jax.train import main, open_data, train
+from mprnet_jax.train_log import JsonLines, Log, Pace
+from mprnet_jax.training_run import first_params, out_of_memory_is_told
 
 
 @pytest.fixture
@@ -45,12 +50,6 @@ def config(tmp_path, photo, tiny) -> TrainConfig:
         validate_every=6,
         save_every=4,
     )
-
-
-@pytest.fixture
-def tqdm_bar():
-    with tqdm(disable=True) as bar:
-        yield bar
 
 
 def log_of(workdir):
@@ -105,23 +104,138 @@ def test_a_workdir_of_another_config_is_refused_with_the_differences(tmp_path, c
         train(config, tmp_path / "run")
 
 
-def test_what_a_killed_run_logged_after_its_last_checkpoint_is_taken_out(tmp_path, tqdm_bar):
-    with Log(tmp_path, tqdm_bar, start=0) as log:
-        for step in (0, 1, 2, 3):
-            log.write(step=step, loss=0.5)
+def test_what_a_killed_run_logged_after_its_last_checkpoint_is_taken_out(tmp_path):
+    lines = JsonLines(tmp_path, start=0)
+    for step in (0, 1, 2, 3):
+        lines.write(step, {"loss": 0.5})
+    lines.close()
     with open(tmp_path / "log.jsonl", "a") as file:
         file.write('{"step": 4, "lo')  # killed while writing
-    with Log(tmp_path, tqdm_bar, start=2) as log:
-        log.write(step=3, loss=0.25)
+    lines = JsonLines(tmp_path, start=2)
+    lines.write(3, {"loss": 0.25})
+    lines.close()
     assert [line["step"] for line in log_of(tmp_path)] == [0, 1, 2, 3]
     assert log_of(tmp_path)[-1]["loss"] == 0.25
 
 
+def test_a_full_disk_under_the_log_is_one_line(tmp_path):
+    lines = JsonLines(tmp_path, start=0)
+    lines._file.close()
+    lines._file = open("/dev/full", "w")  # noqa: SIM115
+    with pytest.raises(UserError, match=r"log.jsonl: cannot be written \(No space left on device\); make room"):
+        lines.write(1, {"loss": 0.5})
+    with pytest.raises(UserError, match="No space left on device"):
+        lines.close()  # what is still in its buffer
+
+
 def test_a_run_can_be_continued_with_other_settings_that_change_nothing(tmp_path, config):
-    refuse_other_config(tmp_path, config)
-    refuse_other_config(tmp_path, dataclasses.replace(config, workers=2, log_every=5))
+    keep_config(tmp_path, config)
+    keep_config(tmp_path, dataclasses.replace(config, workers=2, log_every=5, checkpoints_kept=4, tensorboard=True))
     with pytest.raises(UserError, match="degradation was .*'Noise'.* is .*'PoissonNoise'"):
-        refuse_other_config(tmp_path, dataclasses.replace(config, degradation=PoissonNoise()))
+        keep_config(tmp_path, dataclasses.replace(config, degradation=PoissonNoise()))
+
+
+def test_a_workdir_from_before_a_field_existed_is_gone_on_with(tmp_path, config):
+    older = {name: value for name, value in to_json(config).items() if name not in ("remat", "tensorboard")}
+    (tmp_path / "config.json").write_text(json.dumps(older))
+    keep_config(tmp_path, config)
+    with pytest.raises(UserError, match=r"run of another config \(remat was False, is True\)"):
+        keep_config(tmp_path, dataclasses.replace(config, remat=True))
+
+
+def test_waiting_for_data_counts_while_no_step_runs_and_only_then():
+    class Slow:
+        def __next__(self):
+            time.sleep(0.2)
+            return {}
+
+    class Running:
+        def __init__(self, ready):
+            self.is_ready = lambda: ready
+
+    for ready, least, most in ((True, 0.5, 1.0), (False, 0.0, 0.0)):
+        pace = Pace(batch_size=8)
+        pace.fetch(Slow(), Running(ready))
+        measured = pace.measured()
+        assert least <= measured["data_wait"] <= most
+        assert 0 < measured["images_per_second"] <= 8 / 0.2
+    assert "for the 10 steps to come" in pace.forecast(10)
+
+
+def events_of(folder):
+    """What TensorBoard's event files hold, read by their format: {tag: {step: value}}, images as (width, height)."""
+    event_pb2 = pytest.importorskip("tensorboardX.proto.event_pb2")
+    found = {}
+    for path in sorted(folder.glob("events.*")):
+        content = path.read_bytes()
+        while content:
+            (length,) = struct.unpack("<Q", content[:8])  # then a checksum, the event, and another checksum
+            event = event_pb2.Event.FromString(content[12 : 12 + length])
+            content = content[12 + length + 4 :]
+            for value in event.summary.value:
+                is_image = value.HasField("image")
+                seen = (value.image.width, value.image.height) if is_image else value.simple_value
+                found.setdefault(value.tag, {})[event.step] = seen
+    return found
+
+
+def test_a_run_can_be_looked_at(tmp_path, config, capsys):
+    """The bar, the log, TensorBoard, curves.png: all of one run."""
+    pytest.importorskip("tensorboardX")
+    pytest.importorskip("matplotlib")
+    train(dataclasses.replace(config, tensorboard=True, epochs=12), tmp_path / "run")
+    log = log_of(tmp_path / "run")
+    events = events_of(tmp_path / "run" / "tensorboard")
+    for name in ("loss", "lr", "psnr", "validation_psnr", "images_per_second", "data_wait"):
+        logged = {line["step"]: line[name] for line in log if name in line}
+        assert logged, name
+        assert events[name] == pytest.approx(logged, rel=1e-6), name
+    strips = {tag: seen for tag, seen in events.items() if tag.startswith("input_stage1_stage2_stage3_target/")}
+    assert list(strips.values()) == [dict.fromkeys((6, 12, 18, 24), (5 * 128, 96))]  # one picture is held out
+    with Image.open(tmp_path / "run" / "curves.png") as curves:
+        assert min(curves.size) > 500
+        assert len(curves.convert("RGB").getcolors(2**24)) > 10
+    shown = capsys.readouterr()
+    assert "a step takes about" in shown.out
+    assert "GB are free" in shown.out
+    assert "for the 4 steps to come" in shown.err + shown.out
+    for words in ("loss=", "dB", "images/s=", "waiting for data=", "validation="):
+        assert words in shown.err
+
+
+def test_the_best_checkpoint_is_kept_beside_the_newest(tmp_path, config, monkeypatch):
+    scores = iter([20.0, 25.0, 22.0, 21.0, 23.0, 24.0])
+    monkeypatch.setattr("mprnet_jax.training_run.validate", lambda *_: (next(scores), []))
+    train(dataclasses.replace(config, validate_every=2, save_every=2, checkpoints_kept=1), tmp_path / "run")
+    kept = {int(path.name) for path in (tmp_path / "run" / "checkpoints").iterdir() if path.name.isdecimal()}
+    assert kept == {4, 12}
+    assert load_bundle(tmp_path / "run" / "best").provenance["step"] == 4
+
+
+def test_resume_wants_something_to_go_on_from(tmp_path, config):
+    with pytest.raises(UserError, match="run: no checkpoint to go on from; correct --workdir"):
+        train(config, tmp_path / "run", resume=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_picture_that_is_damaged_is_passed_over_and_counted_where_the_recipe_says_so(tmp_path, config, capsys):
+    path = config.data / "2.png"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UserError, match=r"2\.png"):
+        train(config, tmp_path / "stops")
+    train(dataclasses.replace(config, on_damage="skip", epochs=2), tmp_path / "goes on")
+    assert log_of(tmp_path / "goes on")[-2]["passed_over"] == 4  # 2 epochs of 2 crops
+    assert "passed over: " in capsys.readouterr().err
+
+
+def test_too_little_memory_is_told_with_the_remedies():
+    with (
+        pytest.raises(UserError, match="memory does not suffice for a step; raise --accumulate"),
+        out_of_memory_is_told(),
+    ):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 17179869184 bytes.")
+    with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"), out_of_memory_is_told():
+        raise jax.errors.JaxRuntimeError("INTERNAL: something else")
 
 
 def test_pairs_are_trained_on_and_a_share_of_the_scenes_is_kept_aside(tmp_path, config, photo):
@@ -136,27 +250,38 @@ def test_pairs_are_trained_on_and_a_share_of_the_scenes_is_kept_aside(tmp_path, 
     assert len({name.split("-")[0] for name in source.names}) == 2
 
 
+def test_clean_pictures_for_a_recipe_of_pairs_are_refused_with_the_remedy(config):
+    with pytest.raises(UserError, match="photos: clean pictures only, .* configs/denoise_photos.py"):
+        open_data(dataclasses.replace(config, degradation=None))
+
+
 def test_a_run_can_start_from_a_bundle_of_the_same_sizes_only(tmp_path, config):
     params = init_params(config.model, seed=5)
     save_bundle(tmp_path / "start", Bundle(config.model, params, {}))
     config = dataclasses.replace(config, init_from=tmp_path / "start")
     jax.tree.map(np.testing.assert_array_equal, first_params(config), params)
     wider = dataclasses.replace(config, model=dataclasses.replace(config.model, n_feat=12))
-    with pytest.raises(UserError, match="n_feat=6, .* the config wants .*n_feat=12"):
+    with pytest.raises(UserError, match=r"\(n_feat 6, not 12\); add --model.n-feat 6, or start from another bundle"):
         first_params(wider)
 
 
 def test_steps_that_stay_not_finite_stop_the_run_with_the_remedy(tmp_path, config, monkeypatch):
     counts = itertools.count(1)
 
-    def broken(*_, **__):
-        return lambda state, _: (
-            state,
-            {"loss": jnp.nan * jnp.ones(()), **dict.fromkeys(names, jnp.array(next(counts)))},
-        )
-
     names = ("skipped", "skipped_in_row")
-    monkeypatch.setattr("mprnet_jax.train.make_train_step", broken)
+
+    class Broken:
+        def lower(self, *_):
+            return self
+
+        def compile(self):
+            return lambda state, _: (
+                state,
+                {"loss": jnp.nan * jnp.ones(()), **dict.fromkeys(names, jnp.array(next(counts)))},
+            )
+
+    monkeypatch.setattr("mprnet_jax.training_run.make_train_step", lambda *_, **__: Broken())
+    monkeypatch.setattr("mprnet_jax.training_run.memory.needed_bytes", lambda _: 0)
     with pytest.raises(UserError, match=r"not finite 3 steps in a row, up to step 3; .* step 0. Lower learning_rate"):
         train(dataclasses.replace(config, stop_after_skipped=3), tmp_path / "run")
 
@@ -185,8 +310,26 @@ def test_steps_that_stay_not_finite_stop_the_run_with_the_remedy(tmp_path, confi
             "a range from low to high",
         ),
         (["--config", "{good}", "--workdir", "run", "--degradation.camera-share", "7"], "must be from 0 to 1, got 7"),
-        (["--config", "{good}", "--workdir", "run", "--batch-sise", "2"], "--batch-sise"),
-        (["--config", "{good}", "--workdir", "run", "--batch-size", "two"], "invalid"),
+        (
+            ["--config", "{good}", "--workdir", "run", "--batch-sise", "2"],
+            "Unrecognized options: --batch-sise, 2 (did you mean --batch-size",
+        ),
+        (["--config", "{good}", "--workdir", "run", "--batch-size", "two"], "Error parsing --batch-size: invalid"),
+        (["--config", "{good}", "--workdir", "run", "--loss", "l1"], "'l1' for argument '--loss'. Expected one of"),
+        (["--config", "{good}", "--workdir"], "argument --workdir: expected one argument; --help"),
+        (["--config", "{good}", "--workdir", "run", "--coordinator", "a:1"], "--coordinator needs --processes"),
+        (
+            ["--config", "{good}", "--workdir", "run", "--processes", "2"],
+            "--processes and --process go with --coordinator",
+        ),
+        (
+            ["--config", "{good}", "--workdir", "run", "--coordinator", "a", "--processes", "2", "--process", "0"],
+            "--coordinator must be HOST:PORT, got 'a'",
+        ),
+        (
+            ["--config", "{good}", "--workdir", "run", "--coordinator", "a:1", "--processes", "2", "--process", "2"],
+            "--process must be in 0..1, got 2",
+        ),
     ],
 )
 def test_a_users_mistake_is_one_message_and_exit_code_2(tmp_path, monkeypatch, capsys, arguments, message):
@@ -204,8 +347,8 @@ def test_a_users_mistake_is_one_message_and_exit_code_2(tmp_path, monkeypatch, c
     )
     files = {name: tmp_path / f"{name}.py" for name in ("empty", "good", "broken", "failing")}
     with pytest.raises(SystemExit) as exit_info:
-        main([argument.format(**files) for argument in arguments])
+        main([argument.format(**files) for argument in [*arguments, "--no-compile-cache"]])
     assert exit_info.value.code == 2
     output = capsys.readouterr()
-    assert message in output.err + output.out
-    assert "Traceback" not in output.err
+    assert message in output.err
+    assert len(output.err.splitlines()) == 1, output.err

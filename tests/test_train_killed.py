@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from mprnet_jax import images
-from mprnet_jax.checkpoint import load_bundle
+from mprnet_jax.bundles import load_bundle
 
 KILLS = 5
 RECIPE = """

@@ -1,4 +1,8 @@
-"""One step: equal on one device and on four, whole and in parts; the guard; MixUp."""
+"""One step: equal on one device, on four and on eight, whole and in parts; the guard; MixUp."""
+
+import subprocess
+import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -15,10 +19,14 @@ LOSS = stages_loss("charbonnier", clip=False)
 RATE = 0.1  # of plain gradient descent: the change of the parameters is the gradient
 
 
-@pytest.fixture(scope="module")
-def batch():
+def made_batch():
     rng = np.random.default_rng(0)
     return {side: rng.random((8, 16, 16, 3), np.float32) for side in ("input", "target")}
+
+
+@pytest.fixture(scope="module")
+def batch():
+    return made_batch()
 
 
 def step(config, batch, place=lambda x: x, model=None, **options):
@@ -45,6 +53,31 @@ def test_four_devices_make_the_step_of_one(tiny, batch, plain):
     state, measured = step(tiny, batch, sharded)
     assert_same(state, plain[0])
     np.testing.assert_allclose(measured["loss"], plain[1]["loss"], rtol=1e-6)
+
+
+EIGHT_DEVICES = """
+import sys
+import jax
+jax.config.update("jax_num_cpu_devices", 8)
+import numpy as np
+from conftest import TINY
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from test_train_step import made_batch, step
+jax.config.update("jax_num_cpu_devices", 8)  # conftest asks for four
+mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
+state, measured = step(TINY, made_batch(), lambda x: jax.device_put(x, NamedSharding(mesh, PartitionSpec("data"))))
+np.savez(sys.argv[1], *jax.tree.leaves(state.params), loss=measured["loss"])
+"""
+
+
+def test_eight_devices_make_the_step_of_one(tmp_path, plain):
+    """In a process of its own: the number of virtual devices cannot be changed later."""
+    command = [sys.executable, "-c", EIGHT_DEVICES, str(tmp_path / "eight.npz")]
+    subprocess.run(command, cwd=Path(__file__).parent, check=True, timeout=300)
+    with np.load(tmp_path / "eight.npz") as eight:
+        np.testing.assert_allclose(eight["loss"], plain[1]["loss"], rtol=1e-6)
+        for number, leaf in enumerate(jax.tree.leaves(plain[0].params)):
+            np.testing.assert_allclose(eight[f"arr_{number}"], leaf, atol=1e-6)
 
 
 def test_parts_of_a_batch_make_the_step_of_the_whole(tiny, batch, plain):
