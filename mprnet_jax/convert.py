@@ -15,7 +15,8 @@ import jax
 import numpy as np
 
 from mprnet_jax import torch_ckpt, torch_files
-from mprnet_jax.checkpoint import Bundle, load_bundle, save_bundle
+from mprnet_jax.bundles import Bundle, load_bundle
+from mprnet_jax.checkpoint import save_bundle
 from mprnet_jax.errors import UserError
 from mprnet_jax.model import MPRNet, MPRNetConfig, Params, count_parameters
 

@@ -17,6 +17,11 @@ class UserError(Exception):
     """
 
 
+def one_line(text: str) -> str:
+    """The text with what would break a line or play with a terminal written out: file names may hold anything."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
 @contextlib.contextmanager
 def exit_on_user_error(command: str) -> Iterator[None]:
     """Print a UserError as `command: error: text` on stderr and exit with code 2; Ctrl-C exits with 130."""

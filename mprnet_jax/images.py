@@ -6,14 +6,15 @@ Outside a jitted function an image is H W 3, RGB, uint8, uint16 or float in [0, 
 import errno
 import os
 import stat
-import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from mprnet_jax import picture_files
 from mprnet_jax.errors import UserError
-from mprnet_jax.picture_files import HOLDS, MAX_SIDE, Picture
+from mprnet_jax.picture_files import HOLDS, MAX_PIXELS, MAX_SIDE, Picture
+from mprnet_jax.whole_files import whole_file
 
 FORMATS = {
     ".png": "PNG",
@@ -53,17 +54,20 @@ def _to_depth(image: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return to_uint8(to_float(image)) if dtype == np.uint8 else to_uint16(to_float(image))
 
 
-def find(path: str | Path, recursive: bool = False) -> list[Path]:
+def find(path: str | Path, recursive: bool = False, suffixes: Sequence[str] = SUFFIXES) -> list[Path]:
     """The picture files that a path names: itself, or those in a folder, sorted by name.
 
     `recursive` looks into the folder's folders too. Names that begin with a dot are passed over, and so are links to
-    folders. Raises UserError if there is no such path or no picture in the folder.
+    folders; a link to nothing is found, for its reader to say so. `suffixes` are the endings that count in a folder, in
+    small letters. Raises UserError if there is no such path or no picture in the folder.
     """
     path = Path(path)
     try:
         if path.is_file():
             return [path]
         if not path.is_dir():
+            if _is_broken(path):
+                return [path]
             if path.exists():
                 raise UserError(f"{path}: neither a file nor a folder; name a picture or a folder of pictures")
             raise UserError(f"{path}: no such file or folder; check the spelling")
@@ -71,24 +75,29 @@ def find(path: str | Path, recursive: bool = False) -> list[Path]:
         for folder, folders, names in os.walk(path, onerror=_raise):
             folders[:] = [name for name in folders if recursive and not name.startswith(".")]
             files = (Path(folder) / name for name in names if not name.startswith("."))
-            found += [file for file in files if file.suffix.lower() in SUFFIXES and file.is_file()]
+            files = (file for file in files if file.suffix.lower() in suffixes)
+            found += [file for file in files if file.is_file() or _is_broken(file)]
     except OSError as error:
         raise UserError(f"{error.filename or path}: cannot be searched ({error.strerror}); check it") from error
     if not found:
         where = "in this folder or below" if recursive else "in this folder"
-        raise UserError(f"{path}: no pictures {where}; it needs files that end in {', '.join(SUFFIXES)}")
+        raise UserError(f"{path}: no pictures {where}; it needs files that end in {', '.join(suffixes)}")
     return sorted(found)
+
+
+def _is_broken(path: Path) -> bool:
+    return path.is_symlink() and not path.exists()
 
 
 def _raise(error: OSError) -> None:
     raise error
 
 
-def open_picture(path: str | Path) -> Picture:
+def open_picture(path: str | Path, max_pixels: int = MAX_PIXELS) -> Picture:
     """A picture file in all its depth, turned upright by its EXIF orientation, with its alpha, profile and notes.
 
     Any kind of PNG, TIFF, JPEG, WebP, BMP, PPM or single GIF, whatever its name ends in. CMYK becomes sRGB. Raises
-    UserError that names the file, the reason and the remedy.
+    UserError that names the file, the reason and the remedy; for more than `max_pixels` before anything is decoded.
     """
     path = Path(path)
     try:
@@ -97,12 +106,14 @@ def open_picture(path: str | Path) -> Picture:
             kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or device"
             raise UserError(f"{path}: {kind}, not a picture file; name a file")
         with open(path, "rb") as file:
-            return picture_files.decode(file)
+            return picture_files.decode(file, max_pixels)
     except UserError:
         raise
     except picture_files.Refusal as error:
         raise UserError(f"{path}: {error}") from error
     except FileNotFoundError:
+        if path.is_symlink():
+            raise UserError(f"{path}: a link to {os.readlink(path)}, which is not there; mend or remove it") from None
         raise UserError(f"{path}: no such file; check the spelling") from None
     except PermissionError:
         raise UserError(f"{path}: not readable; change its permissions") from None
@@ -195,16 +206,9 @@ def save_picture(path: str | Path, pixels: np.ndarray, like: Picture | None = No
 
 
 def _write_whole(path: Path, data: bytes) -> None:
-    temporary = path.parent / f".{uuid.uuid4().hex}.tmp"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(temporary, "xb") as file:
-                file.write(data)
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        with whole_file(path) as temporary:
+            temporary.write_bytes(data)
     except OSError as error:
         remedy = "make room on the disk" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "check the folder"
         raise UserError(f"{path}: cannot be written ({error.strerror or error}); {remedy}") from error

@@ -1,104 +1,27 @@
 """Restore pictures: `python -m mprnet_jax.infer --task denoising --input PHOTO_OR_FOLDER --output DIR`."""
 
 import argparse
-import dataclasses
 import errno
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
+import jax
 
-from mprnet_jax import images
-from mprnet_jax.errors import EXIT_USER_ERROR, UserError, exit_on_user_error
-from mprnet_jax.pretrained import TASKS
+from mprnet_jax import images, plan, settings_record, side_by_side
+from mprnet_jax.command_line import TILE_HELP, Parser, tile_option
+from mprnet_jax.compile_cache import use_compile_cache
+from mprnet_jax.errors import EXIT_USER_ERROR, UserError, exit_on_user_error, one_line
+from mprnet_jax.folders import QUALITY, Batch, Naming, Share, Summary, restore_batch
+from mprnet_jax.pretrained import TASKS, bundle_path
+from mprnet_jax.progress import say
 from mprnet_jax.restore import Restorer
+from mprnet_jax.side_by_side import REPORT
 
 COMMAND = "mprnet_jax.infer"
+SCROLLED_AWAY = 10  # files; after so many, what failed is told once more at the end
 SAMPLES = Path(__file__).parent / "samples"
-
-
-@dataclasses.dataclass(frozen=True)
-class Naming:
-    """Where results go and what they are called: folders below an input folder are mirrored."""
-
-    output: Path
-    suffix: str = ""  # put behind the name, before the ending
-    ending: str | None = None  # ".png", for example; None: that of the input
-    recursive: bool = False  # also the pictures in folders below an input folder
-
-    def jobs(self, entry: str | Path) -> Iterator[tuple[Path, Path]]:
-        """(picture, result) for a file or for each picture of a folder. Raises UserError if there is none."""
-        root = Path(entry)
-        for path in images.find(root, recursive=self.recursive):
-            folder = path.relative_to(root).parent if root.is_dir() else Path()
-            yield path, self.output / folder / f"{path.stem}{self.suffix}{self.ending or path.suffix}"
-
-
-@dataclasses.dataclass
-class Summary:
-    """What became of the pictures of a run."""
-
-    restored: int = 0
-    skipped: int = 0  # the result was there already
-    failed: list[str] = dataclasses.field(default_factory=list)  # a line for each
-
-    def fail(self, error: UserError) -> None:
-        self.failed.append(str(error))
-        tqdm.write(f"{COMMAND}: error: {error}", file=sys.stderr)
-
-    def __str__(self) -> str:
-        counts = [(self.restored, "restored"), (self.skipped, "there already"), (len(self.failed), "failed")]
-        return ", ".join(f"{count} {what}" for count, what in counts if count) or "nothing to do"
-
-
-def restore_file(restorer: Restorer, path: Path, result: Path, quality: int = 95) -> None:
-    """Restore one picture into a file with its depth, alpha, profile and notes. Raises UserError."""
-    picture = images.open_picture(path)
-    images.check_savable(result, picture)  # before the work, not after it
-    images.save_picture(result, restorer(images.to_float(picture.pixels)), picture, quality=quality)
-
-
-def restore_files(
-    restorer: Restorer, inputs: Iterable[str | Path], naming: Naming, overwrite: bool = False, quality: int = 95
-) -> Summary:
-    """Restore files and folders of pictures.
-
-    What cannot be restored is reported on stderr and left out; an input is never overwritten; a result that is there
-    already is kept unless `overwrite`, so that a run that was interrupted goes on. `quality` is that of JPEGs.
-    """
-    summary = Summary()
-    jobs: list[tuple[Path, Path]] = []
-    for entry in inputs:
-        try:
-            jobs += naming.jobs(entry)
-        except UserError as error:
-            summary.fail(error)
-    # One file reached by two spellings is one picture.
-    jobs = list({path.resolve(): (path, result) for path, result in reversed(jobs)}.values())[::-1]
-    sources = {path.resolve() for path, _ in jobs}
-    taken: dict[Path, Path] = {}  # result -> the picture it comes from
-    with tqdm(jobs, unit="picture", dynamic_ncols=True) as bar:
-        for path, result in bar:
-            bar.set_description(path.name)
-            try:
-                if result.resolve() in sources:
-                    raise UserError(f"{path}: the result would overwrite an input; choose another --output or --suffix")
-                if taken.setdefault(result, path) != path:
-                    raise UserError(
-                        f"{path}: its result would overwrite that of {taken[result]}; restore it into another --output"
-                    )
-                if result.exists() and not overwrite:
-                    summary.skipped += 1
-                    continue
-                restore_file(restorer, path, result, quality)
-                summary.restored += 1
-            except UserError as error:
-                summary.fail(error)
-            except OSError as error:  # a name that the file system does not take, a disk that fails
-                summary.fail(UserError(f"{path}: {result.name} cannot be used ({error.strerror}); choose another name"))
-    return summary
 
 
 def make_folder(path: Path) -> None:
@@ -112,21 +35,48 @@ def make_folder(path: Path) -> None:
         raise UserError(f"--output {path}: {reason}; name a folder to write to") from error
 
 
-TILE_HELP = """side of the tiles in pixels, a multiple of 8; whole: each picture at once, as the paper does; auto
-(default): whole if it fits in memory, else the largest tiles that do. Tiles change the result a little: the channel
-attention averages over what it sees"""
 STAGE_HELP = "stop after this stage: a little worse, much faster (default: %(default)s)"
 TLC_HELP = """means over windows of 1.5 x the training patch in the channel attention, as in training, instead of over
 the whole picture: better on pictures much larger than the patches"""
 
 
-def tile_option(text: str) -> int | str:
-    """What --tile was given, as Restorer takes it; Restorer says what it may be."""
+SHARE_HELP = """do only the I-th of N parts, so that N processes or machines share a folder: --share 2/5; auto: what the
+batch system says (SLURM, Open MPI, Kubernetes, TPU pods)"""
+
+
+HALO_HELP = """with --tlc: tiles see so many pixels around what they restore, and are cut and averaged as the whole
+picture is. full: all that the network sees, the result is that of the whole picture to float rounding, and takes much
+memory; 1.5 x the training patch comes within 1e-4 (default: tiles overlap and blend)"""
+DEVICES_HELP = "how many GPUs or TPU cores share the work (default: all; of a CPU, one)"
+BATCH_HELP = "tiles that a device restores at once; more than 1 may be faster on a GPU or TPU (default: %(default)s)"
+
+
+def halo_option(text: str) -> int | str:
+    """What --halo was given, as Restorer takes it; Restorer says what it may be."""
     return int(text) if text.isdecimal() else text
 
 
+def devices_option(text: str) -> int | None:
+    """A number of devices, or None for all."""
+    if text == "all":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a number of devices, or all; got {text!r}")
+    return int(text)
+
+
+def share_option(text: str) -> Share | str:
+    """What --share was given; argparse names the option if it cannot be."""
+    if text == "auto":
+        return text
+    try:
+        return Share.parse(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be I/N with I from 1 to N, or auto; got {text!r}") from None
+
+
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"python -m {COMMAND}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Restore pictures with MPRNet. Inputs are never changed.",
@@ -138,13 +88,20 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
   use converted official weights (tools/convert_torch_ckpt.py):
     python -m mprnet_jax.infer --checkpoint deblurring/ --input shaken.jpg --output restored
 
-Results keep the input's name, format, bit depth, transparency, colour profile and EXIF.
-exit code: 0 if every picture was restored, 2 if one could not be (the others are done all the same)""",
+  how long it would take, and how much memory:
+    python -m mprnet_jax.infer --task denoising --input holidays/ --recursive --output restored --plan
+  a video:
+    python -m mprnet_jax.infer --task denoising --input party.mp4 --output restored
+
+Results keep the input's name, format, bit depth, transparency, colour profile and EXIF; videos their codec, time
+stamps, rotation, sound and subtitles. Every file appears whole or not at all; after a stop the same command goes on.
+exit code: 0 all was restored; 2 something could not be (one line for each; the others are done all the same), or the
+options are wrong; 130 stopped by Ctrl-C""",
     )
     what = parser.add_argument_group("what to restore, and with which weights")
     what.add_argument("--task", choices=TASKS, help="use the weights that ship with the package for this task")
     what.add_argument("--checkpoint", metavar="DIR", help="use the weights of this bundle instead")
-    what.add_argument("--input", metavar="PATH", nargs="+", default=[], help="picture files and folders of them")
+    what.add_argument("--input", metavar="PATH", nargs="+", default=[], help="pictures, videos, and folders of them")
     what.add_argument("--recursive", action="store_true", help="also the folders below the input folders")
     what.add_argument("--samples", action="store_true", help="restore the sample pictures of the package")
     to = parser.add_argument_group("where the results go")
@@ -153,10 +110,12 @@ exit code: 0 if every picture was restored, 2 if one could not be (the others ar
     )
     to.add_argument("--suffix", default="", help="put this behind each name: --suffix _clean makes party_clean.jpg")
     to.add_argument(
-        "--format", choices=("png", "jpg", "tif", "webp"), help="format of all results (default: the input's)"
+        "--format", choices=("png", "jpg", "tif", "webp"), help="format of all pictures (default: the input's)"
     )
-    to.add_argument("--quality", type=int, default=95, help="of JPEGs, 1 to 100 (default: %(default)s)")
+    to.add_argument("--quality", type=int, metavar="N", help=f"of JPEGs, 1 to 100 (default: {QUALITY})")
     to.add_argument("--overwrite", action="store_true", help="restore again what is in the output folder already")
+    to.add_argument("--report", action="store_true", help=f"also write {REPORT}: before and after with a slider")
+    to.add_argument("--plan", action="store_true", help="only print tiles, memory and time; nothing is written")
     how = parser.add_argument_group("how")
     how.add_argument("--tile", default="auto", metavar="auto|whole|N", type=tile_option, help=TILE_HELP)
     how.add_argument("--overlap", type=int, metavar="N", help="pixels that tiles of --tile N share (default: N / 8)")
@@ -170,39 +129,108 @@ exit code: 0 if every picture was restored, 2 if one could not be (the others ar
         default="float32",
         help="what the network computes in; bfloat16 is meant for GPUs and TPUs (default: %(default)s)",
     )
+    how.add_argument("--halo", metavar="full|N", type=halo_option, help=HALO_HELP)
+    how.add_argument("--devices", metavar="all|N", type=devices_option, help=DEVICES_HELP)
+    how.add_argument("--batch", type=int, default=1, metavar="N", help=BATCH_HELP)
+    how.add_argument("--share", metavar="I/N", type=share_option, help=SHARE_HELP)
+    how.add_argument("--no-compile-cache", action="store_true", help="keep no compiled programs for the next start")
     args = parser.parse_args(argv)
     if args.task is None and args.checkpoint is None:
         parser.error(f"name a task (--task {{{','.join(TASKS)}}}) or a bundle (--checkpoint DIR)")
     if not args.input and not args.samples:
         parser.error("name pictures or folders (--input PATH ...), or try the ones that ship (--samples)")
-    if not 1 <= args.quality <= 100:
+    if args.quality is not None and not 1 <= args.quality <= 100:
         parser.error(f"--quality must be in 1..100, got {args.quality}")
     if not args.output or "" in args.input or args.checkpoint == "":
         parser.error("an empty name was given for --output, --input or --checkpoint")
+    if args.patch_size is not None and not args.tlc:
+        parser.error("--patch-size goes with --tlc; give that, too")
     if "/" in args.suffix:
         parser.error(f"--suffix is part of a name and holds no '/', got {args.suffix!r}")
     args.output = Path(args.output)
     return args
 
 
+def find_share(asked: Share | str | None) -> Share:
+    """Which part of the batch this process does: what was asked for, or by its place in jax.distributed."""
+    if isinstance(asked, Share):
+        return asked
+    if asked == "auto":
+        from mprnet_jax import distributed  # here, because few need it
+
+        distributed.start(None, None, None)
+    return Share(jax.process_index(), jax.process_count()) if jax.distributed.is_initialized() else Share()
+
+
+def find_devices(count: int | None) -> tuple[int, ...]:
+    """The local devices to use. Raises UserError if there are not so many."""
+    there = jax.local_device_count()
+    if count is None:  # the devices of a CPU are its cores once more
+        return tuple(range(there)) if jax.default_backend() != "cpu" else (0,)
+    if count > there:
+        raise UserError(f"--devices {count}: there {'is' if there == 1 else 'are'} only {there}; give fewer, or all")
+    return tuple(range(count))
+
+
+def restore(args: argparse.Namespace) -> Summary:
+    """What the command does, and with --plan what it would do. Raises UserError."""
+    if not args.no_compile_cache:
+        use_compile_cache()
+    share = find_share(args.share)
+    weights = args.checkpoint or args.task
+    restorer = Restorer.from_pretrained(
+        weights,
+        dtype=args.dtype,
+        stages=args.stage,
+        tlc=args.tlc,
+        patch_size=args.patch_size,
+        self_ensemble=args.self_ensemble,
+        tile=args.tile,
+        overlap=args.overlap,
+        halo=args.halo,
+        devices=find_devices(args.devices),
+        batch=args.batch,
+    )
+    inputs = [*args.input, *([SAMPLES / (args.task or "denoising") / "input"] if args.samples else [])]
+    naming = Naming(args.output, args.suffix, f".{args.format}" if args.format else None, args.recursive)
+    if not args.plan:
+        make_folder(args.output)
+    batch = Batch.find(inputs, naming, overwrite=args.overwrite, share=share)
+    jpegs = any(images.FORMATS.get(job.result.suffix.lower()) == "JPEG" for job in batch.jobs)
+    if args.quality is not None and batch.jobs and not jpegs:
+        say(f"{COMMAND}: note: --quality is of JPEGs, and no result is one")
+    if args.plan:
+        return plan.show(restorer, batch, Summary(COMMAND))
+    note_settings(restorer, bundle_path(weights), args.output, batch)
+    summary = restore_batch(restorer, batch, args.quality or QUALITY, Summary(COMMAND))
+    if args.report:
+        everything = Batch.find(inputs, naming).there  # of all shares, and of the runs before
+        summary.notes.append(f"before and after: {one_line(str(side_by_side.write(args.output, everything)))}")
+    return summary
+
+
+def note_settings(restorer: Restorer, bundle: Path, output: Path, batch: Batch) -> None:
+    """Say if results that stay were made with other options, and note those of the ones to come."""
+    settings = settings_record.settings_of(restorer, bundle)
+    other = settings_record.other_settings(output, settings)
+    if batch.there and other:
+        kept = f"some of the {len(batch.there)} results that are there already may be made with other options"
+        say(f"{COMMAND}: note: {kept} ({one_line(other)}); --overwrite restores them again")
+    if batch.jobs:
+        settings_record.record(output, settings, replace=not batch.there)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     with exit_on_user_error(COMMAND):
-        restorer = Restorer.from_pretrained(
-            args.checkpoint or args.task,
-            dtype=args.dtype,
-            stages=args.stage,
-            tlc=args.tlc,
-            patch_size=args.patch_size,
-            self_ensemble=args.self_ensemble,
-            tile=args.tile,
-            overlap=args.overlap,
-        )
-        inputs = [*args.input, *([SAMPLES / (args.task or "denoising") / "input"] if args.samples else [])]
-        make_folder(args.output)
-        naming = Naming(args.output, args.suffix, f".{args.format}" if args.format else None, args.recursive)
-        summary = restore_files(restorer, inputs, naming, overwrite=args.overwrite, quality=args.quality)
-        print(f"{summary}; results are in {args.output}")
+        summary = restore(args)
+        if not args.plan:
+            print(f"{summary}; results are in {one_line(str(args.output))}")
+        if summary.restored + summary.skipped >= SCROLLED_AWAY:
+            for line in summary.failed:
+                print(f"failed: {line}")
+        for line in summary.notes:
+            print(line)
         if summary.failed:
             sys.exit(EXIT_USER_ERROR)
 

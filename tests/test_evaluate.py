@@ -14,7 +14,8 @@ import skimage.metrics
 from test_protocols import dnd, sidd
 
 from mprnet_jax import evaluate, images
-from mprnet_jax.checkpoint import Bundle, save_bundle
+from mprnet_jax.bundles import Bundle
+from mprnet_jax.checkpoint import save_bundle
 from mprnet_jax.errors import UserError
 from mprnet_jax.evaluation import comparison, scoring, tables, variants
 from mprnet_jax.model import MPRNet, init_params

@@ -550,10 +550,18 @@ def test_find_lists_pictures_sorted_and_goes_below_only_when_asked(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "sub" / "up").symlink_to(tmp_path)
-    (tmp_path / "loop.png").symlink_to("loop.png")
     assert images.find(tmp_path) == [tmp_path / "a.jpg", tmp_path / "b.PNG"]
     assert images.find(tmp_path, recursive=True) == [tmp_path / "a.jpg", tmp_path / "b.PNG", tmp_path / "sub/c.tif"]
     assert images.find(tmp_path / "notes.txt") == [tmp_path / "notes.txt"]
     refused("no such file or folder", images.find, tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
     refused("no pictures in this folder or below", images.find, tmp_path / "empty", True)
+
+
+def test_a_link_to_nothing_is_found_and_then_named(tmp_path):
+    for name, to in (("gone.png", "nowhere.png"), ("loop.png", "loop.png"), ("notes.txt", "nowhere")):
+        (tmp_path / name).symlink_to(to)
+    assert images.find(tmp_path) == [tmp_path / "gone.png", tmp_path / "loop.png"]
+    assert images.find(tmp_path / "gone.png") == [tmp_path / "gone.png"]
+    refused("gone.png: a link to nowhere.png, which is not there", images.open_picture, tmp_path / "gone.png")
+    refused("loop.png: cannot be read", images.open_picture, tmp_path / "loop.png")

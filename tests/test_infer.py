@@ -2,11 +2,16 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from mprnet_jax import images
-from mprnet_jax.checkpoint import Bundle, save_bundle
+from mprnet_jax import images, settings_record
+from mprnet_jax.bundles import Bundle
+from mprnet_jax.checkpoint import save_bundle
+from mprnet_jax.errors import UserError
 from mprnet_jax.infer import SAMPLES, main
 from mprnet_jax.model import init_params
+from mprnet_jax.pretrained import PRETRAINED
+from mprnet_jax.restore import Restorer
 
 
 @pytest.fixture
@@ -31,10 +36,16 @@ def run(*argv):
     return 0
 
 
+def visible(folder):
+    """The files of a folder and below, but those with a dot in front."""
+    paths = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    return sorted(str(path.relative_to(folder)) for path in paths)
+
+
 def test_a_folder_is_restored_under_the_same_names_and_the_inputs_stay(tmp_path, folder, checkpoint, capsys):
     before = {path: path.read_bytes() for path in folder.iterdir()}
     assert run("--checkpoint", checkpoint, "--input", folder, "--output", tmp_path / "out") == 0
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "b.jpg"]
+    assert visible(tmp_path / "out") == ["a.png", "b.jpg"]
     assert images.read(tmp_path / "out" / "a.png").shape == (32, 40, 3)
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
     assert "2 restored; results are in" in capsys.readouterr().out
@@ -46,7 +57,7 @@ def test_what_is_there_is_left_alone_unless_overwriting_is_asked_for(tmp_path, f
     (out / "a.png").write_bytes(b"kept")
     assert run("--checkpoint", checkpoint, "--input", folder, "--output", out) == 0
     assert (out / "a.png").read_bytes() == b"kept"
-    assert "2 there already" in capsys.readouterr().out
+    assert "2 there already (--overwrite restores them again)" in capsys.readouterr().out
     run("--checkpoint", checkpoint, "--input", folder, "--output", out, "--overwrite")
     assert (out / "a.png").read_bytes() != b"kept"
 
@@ -58,7 +69,7 @@ def test_bad_pictures_are_named_and_the_others_are_done(tmp_path, folder, checkp
     (folder / "empty.png").touch()
     arguments = ("--input", folder, tmp_path / "nowhere", "--output", tmp_path / "out")
     assert run("--checkpoint", checkpoint, *arguments) == 2
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "b.jpg"]
+    assert visible(tmp_path / "out") == ["a.png", "b.jpg"]
     output = capsys.readouterr()
     for name in ("text.png", "cut.jpg", "empty.png", "nowhere"):
         (line,) = [line for line in output.err.splitlines() if name in line and "error" in line]
@@ -79,8 +90,8 @@ def test_folders_are_mirrored_and_names_formats_and_depth_are_as_asked(tmp_path,
     images.write(tmp_path / "in" / "below" / "deep.png", deep)
     arguments = ("--recursive", "--suffix", "_clean", "--format", "tif", "--output", tmp_path / "out")
     assert run("--checkpoint", checkpoint, "--input", tmp_path / "in", *arguments) == 0
-    (result,) = (path for path in (tmp_path / "out").rglob("*") if path.is_file())
-    assert result == tmp_path / "out" / "below" / "deep_clean.tif"
+    result = tmp_path / "out" / "below" / "deep_clean.tif"
+    assert visible(tmp_path / "out") == ["below/deep_clean.tif"]
     assert images.open_picture(result).pixels.dtype == np.uint16
 
 
@@ -102,13 +113,27 @@ def test_two_inputs_of_one_name_do_not_overwrite_each_other(tmp_path, folder, ch
         (["--checkpoint", "", "--input", "x", "--output", "out"], "an empty name was given"),
         (["--task", "denoising", "--input", "x", "--output", ""], "an empty name was given"),
         (["--checkpoint", "nowhere", "--input", "x", "--output", "out"], "nowhere: neither a task"),
+        (["--task", "denoising", "--input", "x", "--output", "out", "--tile", "-8"], "at least 16 pixels, got -8"),
+        (["--task", "denoising", "--input", "x", "--output", "out", "--tile", "big"], "got 'big'"),
+        (["--task", "denoising", "--input", "x", "--output", "out", "--patch-size", "64"], "goes with --tlc"),
+        (
+            ["--task", "denoising", "--input", "x", "--output", "out", "--share", "3/2"],
+            "must be I/N with I from 1 to N",
+        ),
+        (["--task", "denoising", "--input", "x", "--output", "out", "--share", "half"], "or auto; got 'half'"),
+        (
+            ["--task", "denoising", "--input", "x", "--output", "out", "--shiny"],
+            "unrecognized arguments: --shiny; --help",
+        ),
     ],
 )
-def test_a_users_mistake_is_one_message_and_exit_code_2(arguments, message, capsys):
+def test_a_users_mistake_is_one_line_and_exit_code_2(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(PRETRAINED, "deraining", raising=False)
     assert run(*arguments) == 2
-    output = capsys.readouterr()
-    assert message in output.err
-    assert "Traceback" not in output.err
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("mprnet_jax.infer: error: ")
+    assert message in line
 
 
 def test_an_output_that_cannot_be_is_refused_before_anything_is_restored(tmp_path, folder, checkpoint, capsys):
@@ -137,6 +162,124 @@ def test_an_empty_folder_is_named_with_the_remedy(tmp_path, checkpoint, capsys):
     (tmp_path / "none").mkdir()
     assert run("--checkpoint", checkpoint, "--input", tmp_path / "none", "--output", tmp_path / "out") == 2
     assert "none: no pictures in this folder; it needs files that end in" in capsys.readouterr().err
+
+
+def test_results_of_other_options_are_not_passed_over_in_silence(tmp_path, folder, checkpoint, capsys):
+    command = ("--checkpoint", checkpoint, "--input", folder, "--output", tmp_path / "out")
+    run(*command, "--stage", "1")
+    run(*command, "--stage", "1")
+    assert "other options" not in capsys.readouterr().err
+    run(*command, "--stage", "2")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "some of the 2 results that are there already may be made with other options (stages 1, now 2)" in line
+    assert line.endswith("--overwrite restores them again")
+    run(*command, "--stage", "2", "--overwrite")
+    run(*command, "--stage", "2")
+    assert "other options" not in capsys.readouterr().err
+
+
+def test_a_broken_record_of_the_options_does_no_harm(tmp_path, folder, checkpoint):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / settings_record.NAME).write_text('{"settings": 3}')
+    assert run("--checkpoint", checkpoint, "--input", folder, "--output", tmp_path / "out") == 0
+    assert len(settings_record.read_record(tmp_path / "out")) == 1
+
+
+def test_a_quality_that_no_result_has_is_mentioned(tmp_path, folder, checkpoint, capsys):
+    command = ("--checkpoint", checkpoint, "--quality", "80", "--output")
+    run(*command, tmp_path / "png", "--input", folder / "a.png")
+    assert "--quality is of JPEGs, and no result is one" in capsys.readouterr().err
+    run(*command, tmp_path / "jpg", "--input", folder)
+    assert "--quality" not in capsys.readouterr().err
+
+
+def test_names_with_line_breaks_stay_on_their_line(tmp_path, checkpoint, capsys):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "two\nlines\x1b[31m.png").write_text("not a picture")
+    assert run("--checkpoint", checkpoint, "--input", tmp_path / "in", "--output", tmp_path / "out") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert r"two\nlines\x1b[31m.png" in line
+
+
+def test_a_link_to_nothing_is_named(tmp_path, folder, checkpoint, capsys):
+    (folder / "gone.png").symlink_to("nowhere.png")
+    assert run("--checkpoint", checkpoint, "--input", folder, "--output", tmp_path / "out") == 2
+    output = capsys.readouterr()
+    assert "gone.png: a link to nowhere.png, which is not there" in output.err
+    assert "2 restored, 1 failed" in output.out
+
+
+def test_a_result_that_cannot_be_written_fails_alone(tmp_path, folder, checkpoint, photo, monkeypatch, capsys):
+    for name in ("c.png", "d.png", "e.png"):
+        images.write(folder / name, photo[:32, :40])
+    save = images.save_picture
+
+    def full_disk(path, *arguments, **options):
+        if path.name == "c.png":
+            raise UserError(f"{path}: cannot be written (No space left on device); make room on the disk")
+        save(path, *arguments, **options)
+
+    monkeypatch.setattr(images, "save_picture", full_disk)
+    assert run("--checkpoint", checkpoint, "--input", folder, "--output", tmp_path / "out") == 2
+    assert visible(tmp_path / "out") == ["a.png", "b.jpg", "d.png", "e.png"]
+    assert "4 restored, 1 failed" in capsys.readouterr().out
+
+
+def test_what_the_batch_gives_is_what_the_restorer_gives(tmp_path, checkpoint, photo):
+    """8 and 16 bits, colour and grey: rounded once, at the end."""
+    deep = photo[:32, :40].astype(np.uint16) * 257
+    for name, pixels in (("rgb.png", photo[:32, :40]), ("deep.png", deep)):
+        images.write(tmp_path / "in" / name, pixels)
+    Image.fromarray(photo[:32, :40, 0]).save(tmp_path / "in" / "grey.png")
+    run("--checkpoint", checkpoint, "--input", tmp_path / "in", "--output", tmp_path / "out")
+    restorer = Restorer.from_pretrained(checkpoint)
+    exact = {
+        path.stem: restorer(images.to_float(images.open_picture(path).pixels)) for path in images.find(tmp_path / "in")
+    }
+    rounded = {
+        "rgb": images.to_uint8(exact["rgb"]),
+        "deep": images.to_uint16(exact["deep"]),
+        "grey": images.to_uint8(exact["grey"].mean(axis=2, keepdims=True)) + np.zeros(3, np.uint8),
+    }
+    for name, expected in rounded.items():
+        np.testing.assert_array_equal(images.open_picture(tmp_path / "out" / f"{name}.png").pixels, expected)
+
+
+def test_what_failed_is_told_again_at_the_end_of_a_long_batch(tmp_path, checkpoint, photo, capsys):
+    for i in range(10):
+        images.write(tmp_path / "in" / f"{i}.png", photo[:32, :40])
+    (tmp_path / "in" / "0.jpg").write_text("not a picture")
+    run("--checkpoint", checkpoint, "--input", tmp_path / "in", "--output", tmp_path / "out")
+    output = capsys.readouterr()
+    summary, failed = output.out.splitlines()
+    assert summary.startswith("10 restored, 1 failed")
+    assert failed == output.err.strip().replace("mprnet_jax.infer: error", "failed")
+
+
+@pytest.mark.parametrize(
+    "options", [("--devices", "2"), ("--tlc", "--patch-size", "16", "--tile", "96", "--halo", "24")]
+)
+def test_devices_and_halos_give_the_same_pictures(tmp_path, folder, checkpoint, photo, options):
+    images.write(folder / "c.png", np.roll(photo[:32, :40], 7))
+    base = options[:3] if "--tlc" in options else ()
+    for name, added in (("plain", base), ("other", options)):
+        assert run("--checkpoint", checkpoint, "--input", folder, "--output", tmp_path / name, *added) == 0
+    for path in images.find(tmp_path / "plain"):
+        difference = images.read(path).astype(int) - images.read(tmp_path / "other" / path.name)
+        assert np.abs(difference).max() <= 1
+
+
+def test_options_of_devices_and_halos_are_checked(tmp_path, folder, checkpoint, capsys):
+    command = ("--checkpoint", checkpoint, "--input", folder, "--output", tmp_path / "out")
+    for options, message in (
+        (("--devices", "0"), "must be a number of devices, or all; got '0'"),
+        (("--devices", "5"), "--devices 5: there are only 4; give fewer, or all"),
+        (("--halo", "full"), "halo goes with tlc"),
+        (("--tlc", "--patch-size", "16", "--halo", "wide"), "halo must be full or a number of pixels, got 'wide'"),
+        (("--batch", "0"), "batch must be at least 1, got 0"),
+    ):
+        assert run(*command, *options) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_every_sample_picture_has_its_target_and_a_line_in_the_readme():

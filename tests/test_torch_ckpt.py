@@ -13,7 +13,8 @@ from flax.traverse_util import flatten_dict
 from torch_reference import torch, torch_mprnet
 
 from mprnet_jax import convert, torch_ckpt, torch_files
-from mprnet_jax.checkpoint import Bundle, load_bundle, save_bundle
+from mprnet_jax.bundles import Bundle, load_bundle
+from mprnet_jax.checkpoint import save_bundle
 from mprnet_jax.errors import EXIT_USER_ERROR, UserError
 from mprnet_jax.model import PRESETS, MPRNetConfig, abstract_params, init_params
 

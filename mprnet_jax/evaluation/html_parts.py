@@ -48,7 +48,7 @@ th:first-child,td:first-child{text-align:left}th{color:var(--soft);font-weight:6
 .tall th button{all:unset;cursor:pointer}.tall th button:focus-visible{outline:2px solid var(--mark)}
 .slider{display:none;position:relative;border-radius:6px;overflow:hidden;background:#000;max-width:100%;
 touch-action:pan-y;--x:50%}.js .slider{display:block}
-.slider img{display:block;width:100%;image-rendering:auto;user-select:none}
+.slider img{display:block;width:100%;height:auto;image-rendering:auto;user-select:none}
 .slider img.over{position:absolute;inset:0;clip-path:inset(0 calc(100% - var(--x)) 0 0)}
 .slider i{position:absolute;top:0;bottom:0;left:var(--x);width:2px;margin-left:-1px;background:#fff;
 box-shadow:0 0 3px #000}
@@ -75,6 +75,8 @@ svg .line{stroke:var(--text);stroke-dasharray:3 3}svg circle{fill:var(--mark);fi
 
 SCRIPT = """
 document.documentElement.classList.add('js');
+for (const slider of document.querySelectorAll('.slider'))
+  slider.querySelector('input').oninput = e => slider.style.setProperty('--x', e.target.value + '%');
 for (const box of document.querySelectorAll('.views')) {
   const shown = box.querySelector('.slider'), [under, over] = shown.querySelectorAll('img');
   const sources = Object.fromEntries([...box.querySelectorAll('.strip img')].map(i => [i.alt, i.src]));
@@ -86,7 +88,6 @@ for (const box of document.querySelectorAll('.views')) {
     for (const other of box.querySelectorAll('.pick button')) other.setAttribute('aria-pressed', other === button);
   };
   for (const button of box.querySelectorAll('.pick button')) button.onclick = () => show(button);
-  shown.querySelector('input').oninput = e => shown.style.setProperty('--x', e.target.value + '%');
   show(box.querySelector('.pick button'));
 }
 for (const button of document.querySelectorAll('th button')) button.onclick = () => {
@@ -103,12 +104,12 @@ for (const button of document.querySelectorAll('th button')) button.onclick = ()
 escape = html.escape
 
 
-def page(title: str, body: str) -> str:
-    """A whole page, with style and script inside."""
+def page(title: str, body: str, style: str = "", script: str = "") -> str:
+    """A whole page, with style and script inside; those given come behind the common ones."""
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<style>{STYLE}</style></head>\n<body>\n{body}\n<script>{SCRIPT}</script></body></html>\n"
+        f"<style>{STYLE}{style}</style></head>\n<body>\n{body}\n<script>{SCRIPT}{script}</script></body></html>\n"
     )
 
 
@@ -145,6 +146,20 @@ def _figure(name: str, source: str, caption: str) -> str:
     return f'<figure><img alt="{escape(name)}" src="{source}"><figcaption>{escape(caption)}</figcaption></figure>'
 
 
+def slider(under: str, over: str, width: str, left: str = "", right: str = "") -> str:
+    """Two pictures on top of each other, `left` of the line and `right` of it.
+
+    `under` and `over` are the attributes of their <img>, the one over the other on the left; `width` is the largest, in
+    CSS.
+    """
+    return (
+        f'<div class="slider" style="max-width:{width}"><img {under}><img class="over" {over}><i></i>'
+        f'<span class="l">{escape(left)}</span><span class="r">{escape(right)}</span>'
+        '<input type="range" min="0" max="100" step="0.5" value="50" '
+        'aria-label="where the left image ends and the right one begins"></div>'
+    )
+
+
 def views(shown: dict[str, np.ndarray], captions: dict[str, str]) -> str:
     """Slider over images by name, the last of them the truth, then all of them small, and error maps of the others."""
     as_bytes = {name: image if image.dtype == np.uint8 else images.to_uint8(image) for name, image in shown.items()}
@@ -163,12 +178,10 @@ def views(shown: dict[str, np.ndarray], captions: dict[str, str]) -> str:
         for name in restored
     )
     widest = max(shown[truth].shape[1], NARROWEST)
+    large = slider('alt=""', 'alt=""', f"{widest}px")
     gradient = ",".join(f"rgb({r},{g},{b})" for r, g, b in ERROR_COLOURS)
     return (
-        f'<div class="views" style="--n:{len(shown)}"><div class="slider" style="max-width:{widest}px">'
-        '<img alt=""><img class="over" alt=""><i></i><span class="l"></span><span class="r"></span>'
-        '<input type="range" min="0" max="100" step="0.5" value="50" '
-        'aria-label="where the left image ends and the right one begins"></div>'
+        f'<div class="views" style="--n:{len(shown)}">{large}'
         f'<div class="pick">{buttons}</div><div class="strip">{small}</div><div class="strip">{maps}</div>'
         f'<div class="bar" style="background:linear-gradient(90deg,{gradient})"></div>'
         f'<p class="soft">error maps: 0 to {255 * full:.0f} grey levels or more, mean of the channels</p></div>'

@@ -14,7 +14,7 @@ import numpy as np
 
 from mprnet_jax.picture_files import others, png, tiff
 from mprnet_jax.picture_files.colours import SRGB, convert, space
-from mprnet_jax.picture_files.picture import Picture, Refusal
+from mprnet_jax.picture_files.picture import MAX_PIXELS, Picture, Refusal
 
 HOLDS = {  # format -> what it can hold besides 8-bit RGB
     "PNG": {"16 bits", "alpha", "grey"},
@@ -27,20 +27,20 @@ HOLDS = {  # format -> what it can hold besides 8-bit RGB
 MAX_SIDE = {"PNG": 1_000_000, "JPEG": 65_500, "WEBP": 16_383}  # pixels; what the encoders take
 
 
-def decode(file: BinaryIO) -> Picture:
+def decode(file: BinaryIO, max_pixels: int = MAX_PIXELS) -> Picture:
     """Read a picture by its contents. Raises Refusal, or whatever the decoders raise on damage."""
     head = file.read(1024)
     file.seek(0)
     if not head:
         raise Refusal("empty file (0 bytes); export or download it again")
     if head.startswith(png.SIGNATURE):
-        return png.decode(file)
+        return png.decode(file, max_pixels)
     if head.startswith(tiff.SIGNATURES):
-        return tiff.decode(file)
+        return tiff.decode(file, max_pixels)
     header = others.PNM_HEADER.match(head)
     if header and int(header[4]) > 255:
-        return others.decode_deep_pnm(file, header)
-    return others.decode(file)
+        return others.decode_deep_pnm(file, header, max_pixels)
+    return others.decode(file, max_pixels)
 
 
 def encode(format_name: str, array: np.ndarray, mode: str, like: Picture | None, quality: int) -> bytes:

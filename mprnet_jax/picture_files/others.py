@@ -24,9 +24,9 @@ PNM_HEADER = re.compile(rb"P([56])" + 3 * rb"(?:\s|#[^\n]*\n)+(\d{1,9})" + rb"\s
 _opening = threading.Lock()
 
 
-def decode(file: BinaryIO) -> Picture:
+def decode(file: BinaryIO, max_pixels: int) -> Picture:
     """A single picture; of an MPO, the JPEG of phones with a depth map or second view behind, the first one."""
-    picture = _open(file)
+    picture = _open(file, max_pixels)
     info = picture.info
     if picture.mode == "CMYK":
         mode = "cmyk"
@@ -58,14 +58,14 @@ def decode(file: BinaryIO) -> Picture:
     )
 
 
-def _open(file: BinaryIO) -> Image.Image:
+def _open(file: BinaryIO, max_pixels: int) -> Image.Image:
     """Read the header, and no more before the size is known to be safe."""
     with _opening, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # on odd EXIF, which is kept as it is
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # it warns at 89 megapixels
         try:
             picture = Image.open(file, formats=READABLE)
-            check_size(*picture.size)
+            check_size(*picture.size, max_pixels)
             if picture.format in ("WEBP", "GIF"):
                 refuse_frames(picture.n_frames)
         except Image.UnidentifiedImageError:
@@ -98,10 +98,10 @@ def encode(
     return file.getvalue()
 
 
-def decode_deep_pnm(file: BinaryIO, header: re.Match) -> Picture:
+def decode_deep_pnm(file: BinaryIO, header: re.Match, max_pixels: int) -> Picture:
     """PPM or PGM of 16 bits; `header` is a match of PNM_HEADER."""
     kind, width, height, peak = (int(group) for group in header.groups())
-    check_size(width, height)
+    check_size(width, height, max_pixels)
     if peak != 65535:
         raise Refusal(f"values up to {peak} cannot be read; save it with values up to 255 or 65535")
     file.seek(header.end())

@@ -55,10 +55,10 @@ def from_stored(array: np.ndarray, mode: str, format_name: str, orientation: int
     return Picture(pixels, alpha, mode, format_name, **notes)
 
 
-def check_size(width: int, height: int) -> None:
+def check_size(width: int, height: int, max_pixels: int = MAX_PIXELS) -> None:
     """To be called with what the header says, before anything is decoded."""
-    if width * height > MAX_PIXELS:
-        limit = MAX_PIXELS // 10**6
+    if width * height > max_pixels:
+        limit = f"{max_pixels / 10**6:g}"
         raise Refusal(f"{width}x{height} is more than {limit} megapixels, too many to be safe; cut it into parts first")
     if width * height == 0:
         raise Refusal(f"{width}x{height} pixels: nothing to restore; export or download it again")

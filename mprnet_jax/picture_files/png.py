@@ -22,11 +22,11 @@ XMP_KEYWORD = b"XML:com.adobe.xmp\0"
 METRE = 0.0254  # of an inch
 
 
-def decode(file: BinaryIO) -> Picture:
+def decode(file: BinaryIO, max_pixels: int) -> Picture:
     """Any kind of PNG; APNG only if it has one frame."""
     head = file.read(24)
     if len(head) == 24:
-        check_size(*struct.unpack_from(">II", head, 16))
+        check_size(*struct.unpack_from(">II", head, 16), max_pixels)
     pixels, extra, notes, orientation = [SIGNATURE], [], {}, 1
     for kind, contents, chunk in _chunks(memoryview(head + file.read())):
         if kind in PIXELS:

@@ -26,11 +26,11 @@ INCH_AND_CM = (2, 3)
 logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
 
 
-def decode(file: BinaryIO) -> Picture:
+def decode(file: BinaryIO, max_pixels: int) -> Picture:
     """The one page of a TIFF or BigTIFF. CMYK becomes sRGB; alpha that is multiplied into the colours is taken out."""
     with tifffile.TiffFile(file) as tiff:
         page = tiff.pages.first
-        check_size(page.imagewidth, page.imagelength * page.imagedepth)
+        check_size(page.imagewidth, page.imagelength * page.imagedepth, max_pixels)
         refuse_frames(sum(not (int(other.subfiletype or 0) & SMALLER_COPY_OR_MASK) for other in tiff.pages))
         array = _pixels(page)
         wanted = exif.ABOUT | {XMP, ICC, *KEPT}
