@@ -14,7 +14,7 @@ from mprnet_jax.command_line import TILE_HELP, Parser, tile_option
 from mprnet_jax.compile_cache import use_compile_cache
 from mprnet_jax.errors import EXIT_USER_ERROR, UserError, exit_on_user_error, one_line
 from mprnet_jax.folders import QUALITY, Batch, Naming, Share, Summary, restore_batch
-from mprnet_jax.pretrained import TASKS, bundle_path
+from mprnet_jax.pretrained import TASKS, bundle_path, list_models
 from mprnet_jax.progress import say
 from mprnet_jax.restore import Restorer
 from mprnet_jax.side_by_side import REPORT
@@ -75,6 +75,14 @@ def share_option(text: str) -> Share | str:
         raise argparse.ArgumentTypeError(f"must be I/N with I from 1 to N, or auto; got {text!r}") from None
 
 
+class ListModels(argparse.Action):
+    """Print the models that ship, and end: as --help does, whatever else is missing."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(list_models())
+        parser.exit()
+
+
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(
         prog=f"python -m {COMMAND}",
@@ -101,6 +109,7 @@ options are wrong; 130 stopped by Ctrl-C""",
     what = parser.add_argument_group("what to restore, and with which weights")
     what.add_argument("--task", choices=TASKS, help="use the weights that ship with the package for this task")
     what.add_argument("--checkpoint", metavar="DIR", help="use the weights of this bundle instead")
+    what.add_argument("--list-models", action=ListModels, nargs=0, help="list the weights that ship, and end")
     what.add_argument("--input", metavar="PATH", nargs="+", default=[], help="pictures, videos, and folders of them")
     what.add_argument("--recursive", action="store_true", help="also the folders below the input folders")
     what.add_argument("--samples", action="store_true", help="restore the sample pictures of the package")

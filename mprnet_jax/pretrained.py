@@ -61,7 +61,7 @@ def bundle_path(name_or_path: str | Path) -> Path:
 
 def list_models() -> str:
     """A table of the models that ship, for people: name, task, parameters, size on disk, licence, what each is for."""
-    from mprnet_jax.checkpoint import load_bundle  # here: importing Orbax takes longer than a short command
+    from mprnet_jax.bundles import load_bundle  # here: importing Orbax takes longer than a short command
     from mprnet_jax.model import count_parameters
 
     rows = [("model", "task", "parameters", "on disk", "licence", "takes out")]

@@ -1,6 +1,6 @@
 """Make the before/after pictures of the README and the model cards from the sample pictures of the package.
 
-python tools/make_pictures.py --task denoising --output docs/images/denoising.png
+python tools/make_pictures.py --names koala --output docs/images/restored.png
 """
 
 import argparse
@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from mprnet_jax import images, metrics
 from mprnet_jax.errors import exit_on_user_error
 from mprnet_jax.infer import SAMPLES
-from mprnet_jax.pretrained import TASKS
+from mprnet_jax.pretrained import PRETRAINED, TASKS
 from mprnet_jax.restore import Restorer
 
 GAP = 6  # pixels between pictures
@@ -50,19 +50,20 @@ def montage(rows: list[list[tuple[np.ndarray, str]]]) -> Image.Image:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--task", choices=TASKS, default="denoising")
+    parser.add_argument("--task", nargs="+", choices=TASKS, default=list(PRETRAINED), help="[all with weights]")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE.png")
     parser.add_argument("--size", type=int, default=180, help="side of the crops in pixels (default: %(default)s)")
-    parser.add_argument("--names", nargs="+", help="samples to show (default: all that are degraded)")
+    parser.add_argument("--names", nargs="+", help="how the samples' names begin (default: all that are degraded)")
     args = parser.parse_args()
     with exit_on_user_error("make_pictures"):
-        restorer = Restorer.from_pretrained(args.task)
         rows = []
-        for path in images.find(SAMPLES / args.task / "input"):
-            if path.stem in (args.names or [path.stem]) and (args.names or not path.stem.endswith("_clean")):
-                height, width = images.read(path).shape[:2]
-                left, top = (width - args.size) // 2, (height - args.size) // 2
-                rows.append(row(restorer, path, (left, top, left + args.size, top + args.size)))
+        for task in args.task:
+            restorer = Restorer.from_pretrained(task)
+            for path in images.find(SAMPLES / task / "input"):
+                if path.stem.startswith(tuple(args.names)) if args.names else not path.stem.endswith("_clean"):
+                    height, width = images.read(path).shape[:2]
+                    left, top = (width - args.size) // 2, (height - args.size) // 2
+                    rows.append(row(restorer, path, (left, top, left + args.size, top + args.size)))
         args.output.parent.mkdir(parents=True, exist_ok=True)
         montage(rows).save(args.output, optimize=True)
 

@@ -15,7 +15,8 @@ import ml_dtypes
 import numpy as np
 
 from mprnet_jax import images, metrics
-from mprnet_jax.checkpoint import Bundle, load_bundle, save_bundle
+from mprnet_jax.bundles import Bundle, load_bundle
+from mprnet_jax.checkpoint import save_bundle
 from mprnet_jax.errors import exit_on_user_error
 from mprnet_jax.infer import SAMPLES
 from mprnet_jax.restore import Restorer
