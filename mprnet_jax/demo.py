@@ -1,0 +1,157 @@
+"""A web page that restores photos: `python -m mprnet_jax.demo`, then open the address that it prints."""
+
+import argparse
+import contextlib
+import ipaddress
+import os
+import signal
+import socket
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from mprnet_jax.command_line import TILE_HELP, Parser, tile_option
+from mprnet_jax.compile_cache import use_compile_cache
+from mprnet_jax.errors import UserError, exit_on_user_error
+from mprnet_jax.extras import import_extra
+from mprnet_jax.web.models import load_models, tasks
+from mprnet_jax.web.store import Store
+from mprnet_jax.web.work import Limits
+
+COMMAND = "mprnet_jax.demo"
+SAMPLES = Path(__file__).parent / "samples"  # a folder for each task
+TILE_SECONDS = 2.0  # that the end waits for the tile at hand
+UPLOADS_KEPT = 40  # photos of the largest size that the store has room for
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def announce(host: str, port: int) -> None:
+    """Say where the page is, and who can open it if others can."""
+    if not is_loopback(host):
+        print(
+            f"{COMMAND}: warning: listening on {host}: whoever reaches this machine can use the page, without a "
+            "password and without encryption",
+            file=sys.stderr,
+        )
+    print(f"open http://{host}:{port} in a browser; Ctrl-C ends it", flush=True)
+
+
+def check_address(host: str, port: int) -> None:
+    """Raise UserError if nothing can listen there: before the weights are loaded, not after it."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise UserError(f"--host {host} --port {port}: cannot be used ({error.strerror}); choose others") from error
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = Parser(
+        prog=f"python -m {COMMAND}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Serve a web page that restores photos, for this machine alone unless --host says otherwise.",
+        epilog="""examples:
+  the weights that ship with the package, on http://127.0.0.1:7860:
+    python -m mprnet_jax.demo
+  also converted official weights (tools/convert_torch_ckpt.py):
+    python -m mprnet_jax.demo --checkpoint checkpoints/deblurring
+
+Nothing is sent anywhere. Photos lie in a temporary folder until the page is closed.
+needs: pip install 'mprnet_jax[demo]'""",
+    )
+    where = parser.add_argument_group("where")
+    where.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine)")
+    where.add_argument("--port", type=int, default=7860, help="default: %(default)s")
+    what = parser.add_argument_group("what is offered")
+    what.add_argument("--checkpoint", metavar="DIR", nargs="+", default=[], help="bundles beside the weights that ship")
+    what.add_argument("--tile", default="auto", metavar="auto|whole|N", type=tile_option, help=TILE_HELP)
+    limits = parser.add_argument_group("limits")
+    limits.add_argument(
+        "--max-megapixels", type=float, metavar="N", default=64, help="of a photo (default: %(default)s)"
+    )
+    limits.add_argument(
+        "--max-megabytes", type=float, metavar="N", default=200, help="of a file (default: %(default)s)"
+    )
+    limits.add_argument("--queue", type=int, metavar="N", default=64, help="how many may wait (default: %(default)s)")
+    limits.add_argument(
+        "--keep-minutes",
+        type=float,
+        metavar="N",
+        default=30,
+        help="delete photos and results after this time even if the page stays open (default: %(default)s)",
+    )
+    parser.add_argument("--no-compile-cache", action="store_true", help="keep no compiled programs for the next start")
+    args = parser.parse_args(argv)
+    if not 1 <= args.port <= 65535:
+        parser.error(f"--port must be in 1..65535, got {args.port}")
+    for name in ("max_megapixels", "max_megabytes", "queue", "keep_minutes"):
+        if not getattr(args, name) > 0:
+            parser.error(f"--{name.replace('_', '-')} must be more than 0, got {getattr(args, name)}")
+    return args
+
+
+@contextlib.contextmanager
+def gradio_home() -> Iterator[Path]:
+    """A temporary folder for all files of the page, gone afterwards. To be entered before Gradio is imported."""
+    with tempfile.TemporaryDirectory(prefix="mprnet_jax_demo_", ignore_cleanup_errors=True) as name:
+        home = Path(name).resolve()
+        os.environ |= {
+            "GRADIO_TEMP_DIR": str(home),
+            "GRADIO_EXAMPLES_CACHE": str(home / "examples"),
+            "GRADIO_ANALYTICS_ENABLED": "False",
+        }
+        yield home
+
+
+def serve(args: argparse.Namespace) -> bool:
+    """Serve the page until Ctrl-C or SIGTERM. Raises UserError for weights or an address that cannot be used.
+
+    False if a tile is still being worked on in the background.
+    """
+    limits = Limits(args.max_megapixels, args.max_megabytes)
+    check_address(args.host, args.port)
+    models = load_models(args.checkpoint, tile=args.tile)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the temporary folder goes then, too
+    with gradio_home() as home:
+        import_extra("gradio", "gradio", "demo")
+        from mprnet_jax.web import page as web
+
+        store = Store(home, args.keep_minutes * 60, UPLOADS_KEPT * limits.bytes)
+        inputs = {task: SAMPLES / task / "input" for task in tasks(models)}
+        samples = {task: store.add_samples(folder, task) for task, folder in inputs.items() if folder.is_dir()}
+        page = web.Page(models, store, limits)
+        blocks = web.build(page, samples, args.queue)
+        with store.sweeping():
+            web.launch(blocks, page, args.host, args.port)
+            try:
+                announce(args.host, args.port)
+                with contextlib.suppress(KeyboardInterrupt, SystemExit):
+                    threading.Event().wait()
+            finally:
+                blocks.close(verbose=False)
+                idle = page.close(TILE_SECONDS)
+    return idle
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
+    if not args.no_compile_cache:
+        use_compile_cache()
+    with exit_on_user_error(COMMAND):
+        if not serve(args):
+            os._exit(0)  # everything is cleaned up; an ordinary end would abort within XLA's computation
+
+
+if __name__ == "__main__":
+    main()
