@@ -1,0 +1,118 @@
+"""What mkdocs.yml adds to the pages in docs/: those that are made, so that they cannot grow old.
+
+commands.md holds the --help of every command; notebooks/*.ipynb are run and become pages; every card in docs/models
+stands in the navigation.
+"""
+
+import base64
+import contextlib
+import importlib
+import io
+import os
+import runpy
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import nbformat
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from nbclient import NotebookClient
+
+ROOT = Path(__file__).parent.parent
+RECIPE = "configs/denoise_light.py"  # whose fields are shown
+COMMANDS = (
+    *("-m mprnet_jax.infer", "-m mprnet_jax.demo", "-m mprnet_jax.export", "tools/restore_with_ray.py"),
+    *("tools/convert_torch_ckpt.py", f"-m mprnet_jax.train --config {RECIPE}", "-m mprnet_jax.evaluate"),
+    *("-m mprnet_jax.data.build", "tools/check_data.py", "tools/prepare_sidd.py", "tools/pack_weights.py"),
+    *("tools/benchmark.py", "tools/draw_architecture.py"),
+)
+SECONDS = 600  # a cell of a notebook that takes longer hangs
+
+
+@contextlib.contextmanager
+def run_as(arguments: list[str]) -> Iterator[None]:
+    """Let a program see these arguments, in a terminal of 80 columns without colours."""
+    with (
+        mock.patch.object(sys, "argv", arguments),
+        mock.patch.object(sys, "path", [str(ROOT / "tools"), *sys.path]),
+        mock.patch.dict(os.environ, {"COLUMNS": "80", "NO_COLOR": "1", "PYTHON_COLORS": "0"}),
+        contextlib.chdir(ROOT),
+    ):
+        yield
+
+
+def help_of(command: str) -> str:
+    """What `python COMMAND --help` prints; it is asked in this process, since each start would import JAX anew."""
+    first, *rest = command.split()
+    program = rest.pop(0) if first == "-m" else first
+    out = io.StringIO()
+    with run_as([program, *rest, "--help"]), contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
+        main = importlib.import_module(program).main if first == "-m" else runpy.run_path(str(ROOT / first))["main"]
+        main()
+    return out.getvalue().strip()
+
+
+def commands_page() -> str:
+    parts = ["# Commands\n\nEach as its `--help` says. Run them with `python`, where you installed to."]
+    for command in COMMANDS:
+        title = command.removeprefix("-m ").split()[0]
+        parts.append(f"## {title}\n\n```text\n{help_of(command)}\n```")
+    return "\n\n".join(parts) + "\n"
+
+
+def run_notebook(path: Path) -> nbformat.NotebookNode:
+    """The notebook with the outputs of a run, in its own folder. Raises nbclient.exceptions.CellExecutionError."""
+    notebook = nbformat.read(path, as_version=4)
+    client = NotebookClient(
+        notebook, timeout=SECONDS, kernel_name="python3", resources={"metadata": {"path": path.parent}}
+    )
+    # This Python, whatever kernel a user may have installed under the name.
+    launch = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=ERROR"]
+    client.create_kernel_manager().kernel_spec.argv = launch
+    return client.execute()
+
+
+def notebook_page(notebook: nbformat.NotebookNode, name: str) -> tuple[str, dict[str, bytes]]:
+    """A run notebook as Markdown, and its pictures by file name; what went to stderr (progress bars) is left out."""
+    parts: list[str] = []
+    pictures: dict[str, bytes] = {}
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            parts.append(cell.source)
+            continue
+        parts.append(f"```python\n{cell.source}\n```")
+        printed = ""
+        for output in cell.outputs:
+            data: dict[str, Any] = output.get("data", {})
+            if "image/png" in data:
+                file = f"{name}_{len(pictures)}.png"
+                pictures[file] = base64.b64decode(data["image/png"])
+                parts.append(f"![what the cell shows]({file})")
+            elif output.get("name") != "stderr":
+                printed += output.get("text") or data.get("text/plain", "")
+        if printed.strip():
+            parts.append(f"```text\n{printed.strip()}\n```")
+    parts.append(f"[The notebook itself]({name}.ipynb), to run it.")
+    return "\n\n".join(parts) + "\n", pictures
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Fill the section of the model cards."""
+    docs = Path(config.docs_dir)
+    cards = [str(path.relative_to(docs)) for path in sorted((docs / "models").glob("*.md"))]
+    next(entry for entry in config.nav if "Model cards" in entry)["Model cards"] = cards
+    return config
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages that are made."""
+    files.append(File.generated(config, "commands.md", content=commands_page()))
+    for path in sorted(Path(config.docs_dir).glob("notebooks/*.ipynb")):
+        text, pictures = notebook_page(run_notebook(path), path.stem)
+        files.append(File.generated(config, f"notebooks/{path.stem}.md", content=text))
+        for name, content in pictures.items():
+            files.append(File.generated(config, f"notebooks/{name}", content=content))
+    return files
