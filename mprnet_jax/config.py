@@ -86,7 +86,7 @@ class TrainConfig:
     dtype: Literal["float32", "bfloat16"] = "float32"
     """What the network computes in; parameters stay float32."""
     init_from: Path | None = None
-    """Bundle whose parameters the run starts from; None: random ones."""
+    """Bundle whose parameters the run starts from, or a task whose weights ship; None: random ones."""
     seed: int = 0
     """Of the first parameters, the order of the data and every random draw."""
     log_every: int = 20

@@ -23,6 +23,7 @@ from mprnet_jax.errors import UserError
 from mprnet_jax.losses import stages_loss
 from mprnet_jax.model import MPRNet, Params, abstract_params, init_params
 from mprnet_jax.optimizer import make_optimizer, make_schedule
+from mprnet_jax.pretrained import bundle_path
 from mprnet_jax.train_log import JsonLines, Log, Pace, TensorBoard
 from mprnet_jax.train_step import TrainState, init_state, make_train_step
 from mprnet_jax.validation import input_psnr, make_predict, validate
@@ -38,7 +39,7 @@ def first_params(config: TrainConfig) -> Params:
     """
     if config.init_from is None:
         return init_params(config.model, config.seed)
-    bundle = load_bundle(config.init_from)
+    bundle = load_bundle(bundle_path(config.init_from))
     if bundle.config != config.model:
         sizes = {field: (theirs, getattr(config.model, field)) for field, theirs in vars(bundle.config).items()}
         differing = {field: pair for field, pair in sizes.items() if pair[0] != pair[1]}

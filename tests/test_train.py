@@ -7,6 +7,7 @@ import os
 import signal
 import struct
 import time
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +21,8 @@ from mprnet_jax.checkpoint import save_bundle
 from mprnet_jax.config import TrainConfig, keep_config, to_json
 from mprnet_jax.data.noise import Noise, PoissonNoise
 from mprnet_jax.errors import UserError
-from mprnet_jax.model import init_params
+from mprnet_jax.model import PRESETS, init_params
+from mprnet_jax.pretrained import PRETRAINED
 from mprnet_jax.restore import Restorer
 from mprnet_jax.train import main, open_data, train
 from mprnet_jax.train_log import JsonLines, Log, Pace
@@ -263,6 +265,11 @@ def test_a_run_can_start_from_a_bundle_of_the_same_sizes_only(tmp_path, config):
     wider = dataclasses.replace(config, model=dataclasses.replace(config.model, n_feat=12))
     with pytest.raises(UserError, match=r"\(n_feat 6, not 12\); add --model.n-feat 6, or start from another bundle"):
         first_params(wider)
+
+
+def test_a_run_can_start_from_weights_that_ship(config):
+    light = dataclasses.replace(config, model=PRESETS["light"], init_from=Path("denoising"))
+    jax.tree.map(np.testing.assert_array_equal, first_params(light), load_bundle(PRETRAINED["denoising"]).params)
 
 
 def test_steps_that_stay_not_finite_stop_the_run_with_the_remedy(tmp_path, config, monkeypatch):
