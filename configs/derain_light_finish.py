@@ -21,6 +21,6 @@ def get_config() -> TrainConfig:
         init_from=Path("runs/derain_light/bundle"),
         degradation=Mixture((Rain(), Rain(density=(0, 0))), (0.75, 0.25)),
         learning_rate=3e-4,
-        epochs=5,
+        epochs=3,
         seed=6,
     )
