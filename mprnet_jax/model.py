@@ -110,9 +110,21 @@ def downsample(x: jax.Array) -> jax.Array:
 
 
 def upsample(x: jax.Array) -> jax.Array:
-    """Bilinear x 2 with align_corners=False: N H W C -> N 2H 2W C."""
-    n, h, w, c = x.shape
-    return jax.image.resize(x, (n, 2 * h, 2 * w, c), "bilinear", antialias=False)
+    """Bilinear x 2 with align_corners=False: N H W C -> N 2H 2W C.
+
+    Sums of neighbours: jax.image.resize multiplies by a matrix, at a cost that grows with the image's side.
+    """
+    return _double(_double(x, axis=1), axis=2)
+
+
+def _double(x: jax.Array, axis: int) -> jax.Array:
+    """Pixel i becomes two, a quarter of a pixel to either side of it; the border repeats."""
+    size = x.shape[axis]
+    part = lambda begin, end: jax.lax.slice_in_dim(x, begin, end, axis=axis)
+    before = jnp.concatenate([part(0, 1), part(0, size - 1)], axis)
+    after = jnp.concatenate([part(1, size), part(size - 1, size)], axis)
+    pairs = jnp.stack([0.75 * x + 0.25 * before, 0.75 * x + 0.25 * after], axis=axis + 1)
+    return pairs.reshape(*x.shape[:axis], 2 * size, *x.shape[axis + 1 :])
 
 
 def split(x: jax.Array, axis: int) -> jax.Array:
@@ -132,10 +144,6 @@ def merge(x: jax.Array, axis: int) -> jax.Array:
     if axis == 1:
         return x.reshape(n // 2, 2 * h, w, c)
     return x.reshape(n // 2, 2, h, w, c).swapaxes(1, 2).reshape(n // 2, h, 2 * w, c)
-
-
-def merge_pyramid(levels: Pyramid, axis: int) -> Pyramid:
-    return tuple(merge(level, axis) for level in levels)
 
 
 class CALayer(nn.Module):
@@ -204,6 +212,13 @@ class DownSample(nn.Module):
         return conv(downsample(x), self.features, 1, name="conv")
 
 
+class Doubling(nn.Module):
+    """`upsample` as a module, which canvas.py can get hold of."""
+
+    def __call__(self, x: jax.Array) -> jax.Array:  # N H W C -> N 2H 2W C
+        return upsample(x)
+
+
 class Pointwise(nn.Module):
     """The 1 x 1 convolution of an UpSample, to `features` channels."""
 
@@ -220,7 +235,7 @@ class UpSample(Pointwise):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:  # N H W C -> N 2H 2W features
         # The two commute: both are linear, one over channels and one over pixels, and a pixel's weights add up to 1.
-        return upsample(super().__call__(x))  # the convolution first, on a quarter of the pixels
+        return Doubling()(super().__call__(x))  # the convolution first, on a quarter of the pixels
 
 
 class SkipUpSample(nn.Module):
@@ -306,7 +321,7 @@ class ORSNet(nn.Module):
             x = self.orb(self.cfg, self.act, self.mean, name=f"orb{i + 1}")(x)
             fused = self._fuse("enc", i, encoder[i], x.shape[-1]) + self._fuse("dec", i, decoder[i], x.shape[-1])
             for _ in range(i):
-                fused = upsample(fused)
+                fused = Doubling()(fused)
             x = x + fused
         return x
 
@@ -333,6 +348,9 @@ class MPRNet(nn.Module):
     cfg: MPRNetConfig
     dtype: Any = jnp.float32  # of the features (float32 or bfloat16); images, and the sums that make them, are float32
     window: int | None = None  # pixels, of the local means of TLC; None: global means, as in training
+    mean: Mean | None = None  # in place of either
+    split: Callable[[jax.Array, int], jax.Array] = split  # at the image's middle; canvas.py has others for parts of it
+    merge: Callable[[jax.Array, int], jax.Array] = merge
     remat: bool = False  # compute encoders, decoders and ORBs again for the gradient instead of keeping their features
 
     @nn.compact
@@ -347,8 +365,8 @@ class MPRNet(nn.Module):
         # One slope for all CABs, as in the official model.
         act = nn.PReLU(negative_slope_init=0.25, name="act")
         part = nn.remat if self.remat else lambda module: module
-        mean = spatial_mean
-        if self.window is not None:
+        mean = self.mean or spatial_mean
+        if self.mean is None and self.window is not None:
             mean = functools.partial(local_mean, window=self.window, image_size=(h, w))
 
         def shallow(x: jax.Array, stage: int) -> jax.Array:
@@ -357,13 +375,13 @@ class MPRNet(nn.Module):
 
         # Stage 1 encodes four patches and decodes a top and a bottom half. A patch must not see its neighbour's
         # mean, so patches stand on the batch axis.
-        halves = split(image, axis=1)  # 2N H/2 W 3
-        quarters = split(halves, axis=2)  # 4N H/2 W/2 3
+        halves = self.split(image, axis=1)  # 2N H/2 W 3
+        quarters = self.split(halves, axis=2)  # 4N H/2 W/2 3
         encoder1 = part(Encoder)(cfg, act, mean, name="stage1_encoder")(shallow(quarters, 1))
-        encoder1 = merge_pyramid(encoder1, axis=2)
+        encoder1 = tuple(self.merge(level, axis=2) for level in encoder1)
         decoder1 = part(Decoder)(cfg, act, mean, name="stage1_decoder")(encoder1)
         features1, restored1 = SAM(cfg, name="sam12")(decoder1[0], halves)
-        outputs = [merge(restored1, axis=1)]
+        outputs = [self.merge(restored1, axis=1)]
         if stages == 1:
             return outputs
 
@@ -371,7 +389,7 @@ class MPRNet(nn.Module):
         joined = jnp.concatenate([shallow(halves, 2), features1], axis=-1)
         joined = conv(joined, cfg.n_feat, cfg.kernel_size, name="concat12")
         encoder2 = part(Encoder)(cfg, act, mean, name="stage2_encoder")(joined, csff=(encoder1, decoder1))
-        encoder2 = merge_pyramid(encoder2, axis=1)
+        encoder2 = tuple(self.merge(level, axis=1) for level in encoder2)
         decoder2 = part(Decoder)(cfg, act, mean, name="stage2_decoder")(encoder2)
         features2, restored2 = SAM(cfg, name="sam23")(decoder2[0], image)
         outputs = [restored2, *outputs]
@@ -400,8 +418,14 @@ PRESETS = {
 
 def abstract_params(cfg: MPRNetConfig) -> Params:
     """Shapes and dtypes of the parameters (jax.ShapeDtypeStruct leaves), without computing anything."""
+    return jax.tree.map(lambda leaf: leaf, _traced_params(cfg))  # a tree of the caller's own
+
+
+@functools.cache  # tracing takes a third of a second, and a command asks more than once
+def _traced_params(cfg: MPRNetConfig) -> Params:
     image = jax.ShapeDtypeStruct((1, SIZE_MULTIPLE, SIZE_MULTIPLE, 3), jnp.float32)
-    return jax.eval_shape(MPRNet(cfg).init, jax.random.key(0), image)["params"]
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    return jax.eval_shape(MPRNet(cfg).init, key, image)["params"]
 
 
 def init_params(cfg: MPRNetConfig, seed: int) -> Params:

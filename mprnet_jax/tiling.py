@@ -2,9 +2,11 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
+
+Part = tuple[slice, slice]  # rows and columns of an image
 
 
 def up_to_multiple(size: int, multiple: int) -> int:
@@ -72,42 +74,60 @@ class Tiles:
     width: int
     tile: int  # side of a tile, pixels
     overlap: int  # that neighbours share at least, pixels
+    halo: int = 0  # around what a tile restores, inside the tile, pixels
 
     def __post_init__(self) -> None:
         if not 0 <= self.overlap <= self.tile // 2:
             raise ValueError(f"overlap must be in 0..tile/2, got {self.overlap} for tiles of {self.tile} pixels")
+        if self.halo and self.overlap:
+            raise ValueError("tiles have a halo or an overlap, not both")
+
+    def core(self, size: int) -> int:
+        """Pixels that a tile restores along an axis of the image."""
+        if size <= self.tile:
+            return size
+        # A halo begins at a multiple of 8, up to 7 pixels before it must.
+        return self.tile - 2 * self.halo - 8 if self.halo else self.tile
 
     @property
     def rows(self) -> list[int]:
-        return starts(self.height, self.tile, self.overlap)
+        return starts(self.height, self.core(self.height), self.overlap)
 
     @property
     def columns(self) -> list[int]:
-        return starts(self.width, self.tile, self.overlap)
+        return starts(self.width, self.core(self.width), self.overlap)
 
     def __len__(self) -> int:
         return len(self.rows) * len(self.columns)
 
-    def blend(self, restore: Callable[[slice, slice], np.ndarray], finish: Callable[[int, np.ndarray], None]) -> None:
-        """Restore tile after tile and hand over finished rows, so that memory holds a row of tiles at a time.
+    def parts(self) -> Iterator[Part]:
+        """What each tile restores, row after row."""
+        tall, wide = self.core(self.height), self.core(self.width)
+        for top in self.rows:
+            for left in self.columns:
+                yield slice(top, top + tall), slice(left, left + wide)
 
-        `restore(rows, columns)` gives the float pixels of that part of the image, h w C. `finish(first_row, pixels)`
-        is called with whole rows of the result, from top to bottom.
+    def blend(self, restored: Iterable[np.ndarray], finish: Callable[[int, np.ndarray], None]) -> None:
+        """Join restored tiles, and hand over finished rows, so that memory holds a row of tiles at a time.
+
+        `restored` gives the float pixels of each of parts(), h w C. `finish(first_row, pixels)` is called with whole
+        rows of the result, from top to bottom.
         """
+        tiles = iter(restored)
         if len(self) == 1:
-            finish(0, restore(slice(0, self.height), slice(0, self.width)))
+            finish(0, next(tiles))
             return
         rows, columns = self.rows, self.columns
-        weights_down = blending_weights(self.height, rows, self.tile)
-        weights_across = blending_weights(self.width, columns, self.tile)
+        weights_down = blending_weights(self.height, rows, self.core(self.height))
+        weights_across = blending_weights(self.width, columns, self.core(self.width))
         band: np.ndarray | None = None  # weighted sums of the rows begun and not finished, from row `first` on
         first = 0
         for i, top in enumerate(rows):
-            bottom = min(top + self.tile, self.height)
+            bottom = top + self.core(self.height)
             strip: np.ndarray | None = None
             for left, weights in zip(columns, weights_across, strict=True):
-                right = min(left + self.tile, self.width)
-                part = restore(slice(top, bottom), slice(left, right))
+                part = next(tiles)
+                right = left + part.shape[1]
                 if strip is None:
                     strip = np.zeros((bottom - top, self.width, part.shape[2]), np.float32)
                 strip[:, left:right] += part * weights[:, None]
@@ -117,3 +137,22 @@ class Tiles:
             last = rows[i + 1] if i + 1 < len(rows) else self.height
             finish(first, strip[: last - first])
             band, first = strip[last - first :], last
+
+
+def turn(image: np.ndarray, quarters: int, flipped: bool, back: bool = False) -> np.ndarray:
+    """One of the eight orientations of an image, or back from it; a view."""
+    if back:
+        image = np.rot90(image, -quarters)
+    image = image[:, ::-1] if flipped else image
+    return image if back else np.rot90(image, quarters)
+
+
+def turned_part(part: Part, size: tuple[int, int], quarters: int, flipped: bool) -> Part:
+    """Where a part of an image of a size (height, width) is after `turn`."""
+    (rows, columns), (height, width) = part, size
+    mirrored = lambda where, length: slice(length - where.stop, length - where.start)
+    if flipped:
+        columns = mirrored(columns, width)
+    for _ in range(quarters):
+        rows, columns, height, width = mirrored(columns, width), rows, width, height
+    return rows, columns

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mprnet_jax import metrics
+from mprnet_jax import cpu, metrics
 from mprnet_jax.data.pipeline import Batch
 from mprnet_jax.model import MPRNet, Params
 
@@ -62,8 +62,12 @@ def make_train_step(
     finite, parameters, moments and average stay as they were, and the state counts the batch.
     """
 
+    # On several devices its sums over strips of an image would each be a sum over the devices.
+    alone_on_cpu = jax.default_backend() == "cpu" and jax.device_count() == 1
+    forward = functools.partial(cpu.apply, model) if alone_on_cpu else lambda p, x: model.apply({"params": p}, x)
+
     def objective(params: Params, batch: Batch) -> tuple[jax.Array, jax.Array]:
-        restored = model.apply({"params": params}, batch["input"])
+        restored = forward(params, batch["input"])
         psnr = metrics.psnr_jax(jnp.clip(restored[0], 0, 1), batch["target"])
         return loss(restored, batch["target"]), jnp.mean(psnr)
 

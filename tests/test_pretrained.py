@@ -19,8 +19,8 @@ GAINS = (
     ("denoising", "phone1", (150, 80), 7.0),
     ("deraining", "koala_rain", (150, 80), 5.0),
     ("deraining", "bridge_downpour", (100, 120), 5.0),
-    ("deblurring", "koala_shake9", (150, 80), 1.0),
-    ("deblurring", "bridge_shake14", (100, 120), 1.0),
+    ("deblurring", "koala_shake9", (150, 80), 0.3),
+    ("deblurring", "bridge_shake14", (100, 120), 0.15),
 )
 
 

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mprnet_jax import images, memory
-from mprnet_jax.checkpoint import Bundle, save_bundle
+from mprnet_jax import images, memory, programs
+from mprnet_jax.bundles import Bundle
+from mprnet_jax.checkpoint import save_bundle
 from mprnet_jax.errors import UserError
 from mprnet_jax.model import MPRNet, init_params
-from mprnet_jax.restore import Restorer, compiled_network
+from mprnet_jax.restore import Restorer
 
 
 @pytest.fixture(scope="module")
@@ -98,9 +99,9 @@ def test_tiles_of_the_whole_images_size_are_the_whole_image(restorer, photo):
 
 def test_tiles_come_near_the_whole_image_and_use_one_program(restorer, photo):
     pixels = photo.astype(np.float32) / 255  # 96 x 128
-    compiled_network.cache_clear()
+    programs.compiled.cache_clear()
     tiled = options(restorer, tile=64, overlap=32)(pixels)
-    assert compiled_network.cache_info().misses == 1
+    assert programs.compiled.cache_info().misses == 1
     error = tiled - options(restorer, tile="whole")(pixels)
     # dB; the channel attention sees other means, and a network with random weights makes much of them
     assert -10 * np.log10(np.mean(error**2)) > 25
@@ -108,11 +109,11 @@ def test_tiles_come_near_the_whole_image_and_use_one_program(restorer, photo):
 
 def test_auto_takes_the_whole_image_where_it_fits_and_the_largest_tiles_where_not(restorer, monkeypatch):
     assert len(restorer.plan(256, 320)) == 1
-    needed = memory.needed_bytes(compiled_network(restorer.config, "float32", 3, None, 256, 320))
+    needed = restorer.program_bytes(256, 320)
     monkeypatch.setattr(memory, "available_bytes", lambda: int(needed / 2 / memory.SHARE))
     tiles = restorer.plan(256, 320)
     assert len(tiles) > 1
-    assert 0.45 < tiles.tile**2 / (256 * 320) <= 0.5
+    assert 0.4 < tiles.tile**2 / (256 * 320) <= 0.5  # tiles come in steps of an eighth
     assert tiles.overlap == tiles.tile // 8
 
 

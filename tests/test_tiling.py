@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mprnet_jax.tiling import Tiles, pad_to_multiple
+from mprnet_jax.tiling import Tiles, pad_to_multiple, turn, turned_part
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 9), (5, 8), (7, 13), (16, 24)])
@@ -29,7 +29,7 @@ def blended(image, tile, overlap, function=lambda part: part):
     def finish(first, rows):
         result[first : first + len(rows)] = rows
 
-    grid.blend(lambda rows, columns: function(image[rows, columns]), finish)
+    grid.blend((function(image[part]) for part in grid.parts()), finish)
     return result, grid
 
 
@@ -61,3 +61,27 @@ def test_a_difference_between_tiles_is_spread_over_the_overlap():
 def test_an_overlap_of_more_than_half_a_tile_is_refused():
     with pytest.raises(ValueError, match="overlap must be in 0..tile/2, got 20 for tiles of 32 pixels"):
         Tiles(100, 100, tile=32, overlap=20)
+
+
+def test_cores_of_tiles_with_a_halo_cover_the_image_and_leave_room_for_the_halo():
+    image = np.random.default_rng(0).random((100, 260, 3)).astype(np.float32)
+    grid = Tiles(100, 260, tile=104, overlap=0, halo=24)
+    assert grid.core(100) == 100  # a tile sees all rows, and restores them all
+    assert grid.core(260) == 104 - 2 * 24 - 8
+    result = np.full_like(image, np.nan)
+
+    def finish(first, rows):
+        result[first : first + len(rows)] = rows
+
+    grid.blend((image[part] for part in grid.parts()), finish)
+    np.testing.assert_allclose(result, image, atol=1e-6)
+
+
+@pytest.mark.parametrize("quarters", range(4))
+@pytest.mark.parametrize("flipped", [False, True])
+def test_a_turned_part_is_the_part_of_the_turned_image_and_turns_back(quarters, flipped):
+    image = np.arange(5 * 9).reshape(5, 9, 1)
+    part = slice(1, 4), slice(6, 8)
+    there = turn(image, quarters, flipped)[turned_part(part, (5, 9), quarters, flipped)]
+    np.testing.assert_array_equal(there, turn(image[part], quarters, flipped))
+    np.testing.assert_array_equal(turn(there, quarters, flipped, back=True), image[part])

@@ -1,60 +1,30 @@
-"""Measure what takes time: `python tools/benchmark.py WHAT`. Figures for people; nothing here passes or fails.
-
-Each subcommand is a function and a parser in COMMANDS.
-"""
+"""Measure what takes time: `python tools/benchmark.py WHAT`. Figures for people; nothing here passes or fails."""
 
 import argparse
-import tempfile
-import time
-from pathlib import Path
+import importlib
+import sys
+from collections.abc import Sequence
 
-import numpy as np
+from mprnet_jax.errors import exit_on_user_error
 
-
-def add_evaluate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--images", type=int, default=100, help="pairs in the set [%(default)s]")
-    parser.add_argument("--width", type=int, default=480, help="pixels [%(default)s]")
-    parser.add_argument("--height", type=int, default=320, help="pixels [%(default)s]")
-    parser.add_argument("--protocol", nargs="+", default=["rain100h", "gopro", "custom"], help="[%(default)s]")
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="threads [%(default)s]")
+# Subcommand -> module of benchmarks with add_arguments and main.
+SUBJECTS = {"restore": "restore", "train": "train", "start": "start", "memory": "memory", "evaluate": "scores"}
 
 
-def evaluate(args: argparse.Namespace) -> None:
-    """Score restored files from end to end: reading, scores, hashes, CSV, JSON and the HTML report."""
-    from mprnet_jax import evaluate, images
-
-    rng = np.random.default_rng(0)
-    y, x = np.mgrid[: args.height, : args.width][..., None] / 40
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        for i in range(args.images):
-            target = (
-                0.5 + 0.3 * np.sin(x * (1 + i % 7) + np.arange(3)) * np.cos(y) + rng.normal(0, 0.05, (*x.shape[:2], 3))
-            )
-            for kind, noise in (("target", 0), ("input", 0.1), ("restored", 0.03)):
-                images.write(root / kind / f"{i:04d}.png", target + rng.normal(0, 1, target.shape) * noise)
-        print(f"{args.images} pairs of {args.width} x {args.height}, from files to the report")
-        for protocol in args.protocol:
-            for workers in args.workers:
-                start = time.perf_counter()
-                request = evaluate.Request(protocol, root, root / "out", restored=[root / "restored"], workers=workers)
-                evaluate.evaluate(request)
-                print(f"{protocol:10} {workers} threads  {time.perf_counter() - start:6.1f} s", flush=True)
-
-
-COMMANDS = {"evaluate": (evaluate, add_evaluate)}
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
     subparsers = parser.add_subparsers(metavar="WHAT", required=True)
-    for name, (command, add_arguments) in COMMANDS.items():
-        subparser = subparsers.add_parser(name, help=command.__doc__, description=command.__doc__)
-        add_arguments(subparser)
-        subparser.set_defaults(command=command)
-    args = parser.parse_args()
-    args.command(args)
+    for name, module_name in SUBJECTS.items():
+        module = importlib.import_module(f"benchmarks.{module_name}")
+        line = module.main.__doc__.splitlines()[0]
+        form = argparse.RawDescriptionHelpFormatter
+        subparser = subparsers.add_parser(name, help=line, description=module.main.__doc__, formatter_class=form)
+        module.add_arguments(subparser)
+        subparser.set_defaults(command=module.main)
+    args = parser.parse_args(argv)
+    with exit_on_user_error("benchmark.py"):
+        args.command(args)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

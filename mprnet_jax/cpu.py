@@ -1,0 +1,136 @@
+"""The network as CPUs like it: the same function of the same parameters, in other shapes.
+
+XLA hands a CPU's convolutions to kernels that keep many output channels in vector registers. They are slow where the
+channels leave registers partly empty, so channels that are zero are added there, and where there are few channels at
+all, two pixels share the registers. Both are exact. docs/performance.md has the measurements.
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mprnet_jax.model import MPRNet, MPRNetConfig, Params, abstract_params
+
+# Channels of a 3 x 3 convolution -> more channels in less time. Others gain nothing. Measured: AVX-512, jaxlib 0.10.
+FASTER_WIDTHS = {28: 32, 52: 64, 56: 64, 60: 64, 120: 128}
+FEW_CHANNELS = 16  # of a convolution's input and output: one vector register of float32
+STRIP_PIXELS = 2048  # of the kernels' gradients: with their neighbourhoods, about a core's cache
+LAYOUT = ("NHWC", "HWIO", "NHWC")
+
+
+def faster_config(cfg: MPRNetConfig) -> MPRNetConfig:
+    """The sizes to compute a network in: `cfg`, or wider where that is faster."""
+    c = cfg.n_feat
+    added = lambda scale: FASTER_WIDTHS.get(c + scale, c + scale) - c
+    return dataclasses.replace(
+        cfg, scale_unetfeats=added(cfg.scale_unetfeats), scale_orsnetfeats=added(cfg.scale_orsnetfeats)
+    )
+
+
+def widen(params: Params, cfg: MPRNetConfig) -> Params:
+    """The parameters of a network in the sizes `cfg`, which differ from its own in faster_config's way.
+
+    Zeros are added to the kernels, so the added channels are zero everywhere: nothing here has a bias, PReLU(0) = 0,
+    and the channel attention multiplies a zero by something. No kernel reads a concatenation of padded channels.
+    """
+
+    def pad(array: Any, wanted: jax.ShapeDtypeStruct) -> Any:
+        if array.shape == wanted.shape:
+            return array
+        missing = [(0, more - size) for size, more in zip(array.shape, wanted.shape, strict=True)]
+        # Not jnp for arrays that are there: it would compile a program for every shape.
+        return (jnp if isinstance(array, jax.core.Tracer) else np).pad(array, missing)
+
+    return jax.tree.map(pad, params, abstract_params(cfg))
+
+
+def apply(model: MPRNet, params: Params, images: jax.Array) -> list[jax.Array]:
+    """What model.apply gives, traced as CPUs like it; to be called under jit. It may be differentiated."""
+    cfg = faster_config(model.cfg)
+    wide = widen(params, cfg)
+    with fast_convolutions():
+        return model.clone(cfg=cfg).apply({"params": wide}, images)
+
+
+@contextlib.contextmanager
+def fast_convolutions() -> Iterator[None]:
+    """While the network is traced in this context, its convolutions are written in the forms that CPUs run fastest.
+
+    Contexts that are entered later, like canvas.py's, see each layer as before.
+    """
+
+    def convolve(call: Callable, args: tuple, kwargs: dict[str, Any], context: nn.module.InterceptorContext) -> Any:
+        module = context.module
+        if not isinstance(module, nn.Conv) or context.method_name != "__call__" or module.is_initializing():
+            return call(*args, **kwargs)
+        return convolution(args[0], module.get_variable("params", "kernel").astype(module.dtype))
+
+    with nn.intercept_methods(convolve):
+        yield
+
+
+@jax.custom_vjp
+def convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Convolution with zero padding: N H W C, odd k k C O -> N H W O."""
+    k, _, channels, features = kernel.shape
+    if k == 1:
+        return jnp.dot(x, kernel[0, 0])
+    if channels <= FEW_CHANNELS and FEW_CHANNELS >= features > 3 and x.shape[2] % 2 == 0:
+        return _two_pixels_at_once(x, kernel)
+    return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=LAYOUT)
+
+
+def _forward(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return convolution(x, kernel), (x, kernel)
+
+
+def _backward(saved: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+    x, kernel = saved
+    return convolution(gradient, kernel[::-1, ::-1].swapaxes(2, 3)), _kernel_gradient(x, gradient, kernel)
+
+
+convolution.defvjp(_forward, _backward)
+
+
+def _two_pixels_at_once(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """The convolution for even W: the kernel stands twice side by side in one that is a column wider and has 2 O
+    outputs; it moves two columns a step."""
+    n, h, w, _ = x.shape
+    k, _, _, features = kernel.shape
+    first = jnp.pad(kernel, ((0, 0), (0, 1), (0, 0), (0, features)))
+    second = jnp.pad(kernel, ((0, 0), (1, 0), (0, 0), (features, 0)))
+    padding = [(k // 2, k // 2)] * 2
+    pairs = jax.lax.conv_general_dilated(x, first + second, (1, 2), padding, dimension_numbers=LAYOUT)
+    return pairs.reshape(n, h, w, features)
+
+
+def _kernel_gradient(x: jax.Array, gradient: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Of the convolution by its kernel: gradient (O pixels) times neighbourhoods (pixels k k C), some rows at a time.
+
+    XLA's own convolution for it runs at a quarter to a half of this speed; all rows at once would not fit in the cache.
+    """
+    n, h, w, channels = x.shape
+    k, features = kernel.shape[0], kernel.shape[3]
+    rows = next(rows for rows in (8, 4, 2, 1) if h % rows == 0 and (n * rows * w <= STRIP_PIXELS or rows == 1))
+    padded = jnp.pad(x, ((0, 0), (k // 2, k // 2), (k // 2, k // 2), (0, 0)))
+
+    def add_strip(total: jax.Array, strip: jax.Array) -> tuple[jax.Array, None]:
+        take = lambda array, count: jax.lax.dynamic_slice_in_dim(array, strip * rows, count, axis=1)
+        around = take(padded, rows + k - 1)
+        shifted = [around[:, i : i + rows, j : j + w] for i in range(k) for j in range(k)]
+        neighbourhoods = jnp.concatenate(shifted, axis=-1).reshape(-1, k * k * channels)
+        right = take(gradient, rows).reshape(-1, features)
+        product = jax.lax.dot_general(
+            right, neighbourhoods, (((0,), (0,)), ((), ())), preferred_element_type=jnp.float32
+        )
+        return total + product, None
+
+    empty = jnp.zeros((features, k * k * channels), jnp.float32)
+    total, _ = jax.lax.scan(add_strip, empty, jnp.arange(h // rows))
+    return total.T.reshape(kernel.shape).astype(kernel.dtype)

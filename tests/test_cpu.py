@@ -1,0 +1,115 @@
+"""What cpu.py changes for speed leaves the network's answers as they are."""
+
+import functools
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+from mprnet_jax import cpu
+from mprnet_jax.losses import stages_loss
+from mprnet_jax.model import PRESETS, MPRNet, MPRNetConfig, init_params
+from mprnet_jax.train_step import init_state, make_train_step
+
+# 28 and 56 channels are among the slow widths; 8 channels are few.
+SLOW = MPRNetConfig(n_feat=8, scale_unetfeats=20, scale_orsnetfeats=48, num_cab=1)
+
+
+def image(height=16, width=24):
+    return np.random.default_rng(0).random((2, height, width, 3), dtype=np.float32)
+
+
+def outputs(cfg, params, pixels, dtype=np.float32, window=None):
+    # A new function each time: JAX would reuse what it traced outside of the context.
+    return jax.jit(lambda p, x: MPRNet(cfg, dtype, window).apply({"params": p}, x))(params, pixels)
+
+
+@pytest.fixture(scope="module")
+def params():
+    return init_params(SLOW, seed=0)
+
+
+@pytest.fixture(scope="module")
+def expected(params):
+    return outputs(SLOW, params, image())
+
+
+def test_widening_changes_no_stage(params, expected):
+    wide = cpu.faster_config(SLOW)
+    assert (wide.n_feat, wide.scale_unetfeats, wide.scale_orsnetfeats) == (8, 24, 56)
+    for ours, theirs in zip(outputs(wide, cpu.widen(params, wide), image()), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=2e-6)
+        assert np.std(theirs - image()) > 0.01  # else a network that does nothing would pass
+
+
+def test_fast_convolutions_change_no_stage_and_are_used(params, expected):
+    with cpu.fast_convolutions():
+        fast = outputs(SLOW, params, image())
+        program = jax.jit(lambda p, x: MPRNet(SLOW).apply({"params": p}, x)).lower(params, image()).as_text()
+    for ours, theirs in zip(fast, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=2e-6)
+    convolutions = [line for line in program.splitlines() if "stablehlo.convolution" in line]
+    assert any("stride = [1, 2]" in line for line in convolutions)
+    assert not any("tensor<1x1x" in line for line in convolutions)  # those are products of matrices
+
+
+@pytest.mark.parametrize("channels", [(3, 5), (5, 3), (20, 5)])
+@pytest.mark.parametrize("kernel_size", [1, 3, 5])
+@pytest.mark.parametrize("size", [(4, 6), (5, 2), (16, 200)])
+def test_convolution_and_its_gradients_are_those_of_xla(kernel_size, channels, size):
+    def plain(x, kernel):
+        return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(2, *size, channels[0])).astype(np.float32)
+    kernel = rng.normal(size=(kernel_size, kernel_size, *channels)).astype(np.float32)
+    gradient = rng.normal(size=(2, *size, channels[1])).astype(np.float32)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def value_and_gradients(convolve, x, kernel, gradient):
+        value, backward = jax.vjp(convolve, x, kernel)
+        return value, *backward(gradient)
+
+    expected = value_and_gradients(plain, x, kernel, gradient)
+    for ours, theirs in zip(value_and_gradients(cpu.convolution, x, kernel, gradient), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5 * np.abs(theirs).max())
+
+
+@pytest.mark.slow  # compiling takes half a minute
+def test_gradients_of_the_parameters_are_those_of_the_plain_network():
+    cfg = MPRNetConfig(n_feat=6, scale_unetfeats=2, scale_orsnetfeats=22, num_cab=1, reduction=1)
+    assert cpu.faster_config(cfg) != cfg
+    model, pixels, params = MPRNet(cfg), image(), init_params(cfg, seed=0)
+    loss = lambda outputs: sum(((stage - 0.5) ** 2).mean() for stage in outputs)
+    plain = jax.jit(jax.grad(lambda p: loss(model.apply({"params": p}, pixels))))(params)
+    fast = jax.jit(jax.grad(lambda p: loss(cpu.apply(model, p, pixels))))(params)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4 * np.abs(b).max()), fast, plain)
+    assert np.mean([np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(plain)]) > 0.9
+
+
+def test_widths_that_are_fast_stay():
+    cfg = MPRNetConfig(n_feat=96, scale_unetfeats=48, scale_orsnetfeats=32)
+    assert cpu.faster_config(cfg) == cfg
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_keeps_what_is_concatenated(name):
+    # Zeros would come to stand between the two halves of a concatenation if n_feat grew.
+    assert cpu.faster_config(PRESETS[name]).n_feat == PRESETS[name].n_feat
+
+
+@pytest.mark.parametrize("devices", [1, 4])
+def test_training_uses_the_fast_forms_on_one_device(devices, monkeypatch):
+    calls = []
+    apply = lambda *arguments: calls.append(1) or cpu_apply(*arguments)
+    cpu_apply = cpu.apply
+    monkeypatch.setattr(cpu, "apply", apply)
+    monkeypatch.setattr(jax, "device_count", lambda: devices)
+    cfg, optimizer = (
+        MPRNetConfig(n_feat=2, scale_unetfeats=0, scale_orsnetfeats=0, num_cab=1, reduction=1),
+        optax.sgd(1),
+    )
+    step = make_train_step(MPRNet(cfg), optimizer, stages_loss("charbonnier", clip=False))
+    step.trace(init_state(init_params(cfg, seed=0), optimizer), {"input": image(), "target": image()})
+    assert bool(calls) == (devices == 1)

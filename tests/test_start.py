@@ -1,0 +1,17 @@
+"""What a command loads before it restores the first photo."""
+
+import subprocess
+import sys
+
+HEAVY = ("orbax", "grain", "tensorflow_datasets", "torch", "optax", "matplotlib", "onnx", "scipy", "gradio", "ray")
+
+
+def test_restoring_a_bundle_imports_nothing_that_only_training_and_exporting_need(tmp_path):
+    script = (
+        "import sys, mprnet_jax.infer; from mprnet_jax import Restorer; Restorer.from_pretrained('denoising');"
+        "print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    loaded = done.stdout.split()
+    assert "flax" in loaded
+    assert not set(HEAVY) & set(loaded)

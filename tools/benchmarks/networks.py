@@ -1,0 +1,172 @@
+"""The network in this project, in PyTorch and in runtimes of exported graphs, with the same weights."""
+
+import contextlib
+import time
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import jax
+import numpy as np
+
+from benchmarks.timing import Contestant, Missing
+from mprnet_jax import convert, cpu, torch_ckpt
+from mprnet_jax.errors import UserError
+from mprnet_jax.extras import import_extra
+from mprnet_jax.model import MPRNetConfig, Params
+from mprnet_jax.programs import Program, compiled
+
+
+def optional(module: str, package: str) -> ModuleType:
+    """A package of the bench extra. Raises Missing."""
+    try:
+        return import_extra(module, package, "bench")
+    except UserError as error:
+        raise Missing(str(error)) from error
+
+
+def device_bytes() -> Callable[[], int] | None:
+    """Reads JAX's peak on an accelerator; None on a CPU."""
+    device = jax.devices()[0]
+    return None if device.platform == "cpu" else lambda: device.memory_stats()["peak_bytes_in_use"]
+
+
+def ours(cfg: MPRNetConfig, params: Params, images: np.ndarray, dtype: str) -> Contestant:
+    """The program that Restorer runs for whole images of this size."""
+    on_cpu = jax.default_backend() == "cpu"
+    sizes = cpu.faster_config(cfg) if on_cpu else cfg
+    batch, height, width, _ = images.shape
+    start = time.perf_counter()
+    program = compiled(Program(sizes, dtype, 3, None, height, width, batch))
+    seconds = time.perf_counter() - start
+    arguments = jax.device_put((cpu.widen(params, sizes), images, np.zeros((batch, 4), np.int32)))
+    return Contestant(
+        run=lambda: program(*arguments).block_until_ready(),
+        answer=np.asarray,
+        compile_seconds=seconds,
+        device_bytes=device_bytes(),
+    )
+
+
+class Torch:
+    """PyTorch on its best device, with this project's parameters."""
+
+    def __init__(self, threads: int) -> None:
+        self.torch = optional("torch", "torch")
+        self.torch.set_num_threads(threads)
+        self.device = "cuda" if self.torch.cuda.is_available() else "cpu"
+
+    def network(self, cfg: MPRNetConfig, params: Params) -> Any:
+        """The released network. Raises Missing without spandrel_extra_arches."""
+        try:
+            network = convert.torch_network(cfg)
+        except UserError as error:
+            raise Missing(str(error)) from error
+        state = torch_ckpt.to_state_dict(cfg, params)
+        network.load_state_dict({name: self.torch.from_numpy(np.array(array)) for name, array in state.items()})
+        return network.to(self.device)
+
+    def tensor(self, images: np.ndarray) -> Any:
+        """N H W C -> N C H W on the device."""
+        return self.torch.from_numpy(images.transpose(0, 3, 1, 2).copy()).to(self.device)
+
+    def autocast(self, bfloat16: bool) -> contextlib.AbstractContextManager:
+        return self.torch.autocast(self.device, self.torch.bfloat16) if bfloat16 else contextlib.nullcontext()
+
+    def wait(self) -> None:
+        if self.device == "cuda":
+            self.torch.cuda.synchronize()
+
+    def device_bytes(self) -> Callable[[], int] | None:
+        return self.torch.cuda.max_memory_allocated if self.device == "cuda" else None
+
+    def contestant(
+        self,
+        cfg: MPRNetConfig,
+        params: Params,
+        images: np.ndarray,
+        channels_last: bool = False,
+        bfloat16: bool = False,
+        compile: bool = False,
+    ) -> Contestant:
+        """The network without gradients: as released, or with what PyTorch offers to be faster."""
+        layout = self.torch.channels_last if channels_last else self.torch.contiguous_format
+        network = self.network(cfg, params).eval().to(memory_format=layout)
+        x = self.tensor(images).contiguous(memory_format=layout)
+        call = self.torch.compile(network) if compile else network
+
+        def run() -> Any:
+            with self.torch.inference_mode(), self.autocast(bfloat16):
+                restored = call(x)[0]
+            self.wait()
+            return restored
+
+        seconds = None
+        if compile:
+            start = time.perf_counter()
+            try:
+                run()
+            except Exception as error:  # no C++ compiler, an operation it does not know: many types
+                reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+                raise Missing(f"torch.compile failed ({reason[:150]})") from error
+            seconds = time.perf_counter() - start
+        answer = lambda restored: restored.float().cpu().numpy().transpose(0, 2, 3, 1)
+        return Contestant(run, answer, seconds, self.device_bytes())
+
+
+def onnx_bytes(cfg: MPRNetConfig, params: Params) -> bytes:
+    from mprnet_jax.exporting.onnx_graph import onnx_model
+
+    optional("onnx", "onnx")
+    return onnx_model(cfg, params).SerializeToString()
+
+
+def onnx_runtime(cfg: MPRNetConfig, params: Params, images: np.ndarray, threads: int) -> Contestant:
+    runtime = optional("onnxruntime", "onnxruntime")
+    content = onnx_bytes(cfg, params)
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads
+    gpu = [name for name in ("CUDAExecutionProvider",) if name in runtime.get_available_providers()]
+    start = time.perf_counter()
+    session = runtime.InferenceSession(content, options, providers=[*gpu, "CPUExecutionProvider"])
+    seconds = time.perf_counter() - start
+    x = {"image": images.transpose(0, 3, 1, 2).copy()}
+    return Contestant(lambda: session.run(None, x)[0], lambda y: y.transpose(0, 2, 3, 1), seconds)
+
+
+def openvino(cfg: MPRNetConfig, params: Params, images: np.ndarray, threads: int, precision: str) -> Contestant:
+    """On the CPU. `precision` f32 or bf16: without it, OpenVINO takes bf16 where the processor has it."""
+    package = optional("openvino", "openvino")
+    content = onnx_bytes(cfg, params)
+    core = package.Core()
+    start = time.perf_counter()
+    model = core.read_model(content)
+    model.reshape([len(images), 3, *images.shape[1:3]])
+    settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
+    program = core.compile_model(model, "CPU", settings)
+    seconds = time.perf_counter() - start
+    x = images.transpose(0, 3, 1, 2).copy()
+    request = program.create_infer_request()
+    return Contestant(
+        lambda: request.infer([x], share_outputs=True)[0], lambda y: y.transpose(0, 2, 3, 1).copy(), seconds
+    )
+
+
+def flops(cfg: MPRNetConfig, shape: tuple[int, ...]) -> float:
+    """Floating-point operations of the released network's convolutions, two a multiplication: what everybody's time
+    is divided into, whoever saves some of them. Counted by PyTorch; raises Missing without it."""
+    torch = optional("torch", "torch")
+    from torch.utils.flop_counter import FlopCounterMode
+
+    try:
+        network = convert.torch_network(cfg).to("meta")
+    except UserError as error:
+        raise Missing(str(error)) from error
+    n, h, w, c = shape
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(torch.empty(n, c, h, w, device="meta"))
+    return float(counter.get_total_flops())
+
+
+def random_images(batch: int, height: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).random((batch, height, width, 3), dtype=np.float32)

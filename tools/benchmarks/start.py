@@ -1,0 +1,70 @@
+"""`benchmark.py start`: how soon the command that restores a photo is done with the first one."""
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks import report, timing
+from mprnet_jax.errors import UserError
+from mprnet_jax.infer import SAMPLES
+
+COMPILED = "Finished XLA compilation"  # what JAX logs for each program
+FROM_CACHE = "Persistent compilation cache hit"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--task", default="denoising", help="whose shipped weights [%(default)s]")
+    parser.add_argument("--input", type=Path, help="a picture [the task's first sample]")
+    parser.add_argument("--starts", type=int, default=4, help="times the command runs [%(default)s]")
+    parser.add_argument("--output", type=Path, metavar="FILE.json", help="write JSON")
+
+
+def main(args: argparse.Namespace) -> None:
+    """Time of `python -m mprnet_jax.infer` on one photo, from an empty compile cache on, and of its import.
+
+    CPU s is what the process and its threads computed; on a busy machine the wall time is longer. programs: those that
+    XLA compiled, and those that came from the cache.
+    """
+    samples = SAMPLES / args.task / "input"
+    picture = args.input or next(iter(sorted(samples.glob("*"))), None)
+    if picture is None:
+        raise UserError(f"{samples}: no sample; name a picture with --input")
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "XDG_CACHE_HOME": f"{folder}/cache", "JAX_LOG_COMPILES": "1"}
+        environment.pop("JAX_COMPILATION_CACHE_DIR", None)
+        for number in range(args.starts):
+            output = f"{folder}/{number}"
+            command = [sys.executable, "-m", "mprnet_jax.infer", "--task", args.task, "--input", str(picture)]
+            rows.append({"name": f"start {number + 1}", **_run([*command, "--output", output], environment)})
+            rows.append({"name": "  import", **_run([sys.executable, "-c", "import mprnet_jax.infer"], environment)})
+    cells = [
+        [row["name"], f"{row['wall_s']:.2f}", f"{row['cpu_s']:.2f}", str(row["compiled"]), str(row["from_cache"])]
+        for row in rows
+    ]
+    print(report.table(["", "wall s", "CPU s", "programs compiled", "from the cache"], cells))
+    if args.output:
+        machine = report.machine(timing.use_threads(None))
+        report.save(args.output, {"command": {"what": "start"}, "machine": machine, "results": rows})
+
+
+def _run(command: list[str], environment: dict[str, str]) -> dict[str, Any]:
+    """Raises UserError if the command fails."""
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode:
+        raise UserError(f"{' '.join(command)} failed: {done.stderr.strip().splitlines()[-1]}")
+    from_cache = done.stderr.count(FROM_CACHE)
+    return {
+        "wall_s": wall,
+        "cpu_s": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+        "compiled": max(0, done.stderr.count(COMPILED) - from_cache),
+        "from_cache": from_cache,
+    }

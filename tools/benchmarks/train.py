@@ -1,0 +1,122 @@
+"""`benchmark.py train`: one training step against PyTorch."""
+
+import argparse
+import os
+import time
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from benchmarks import networks, side_by_side
+from benchmarks.timing import Contestant, Missing
+from mprnet_jax.losses import stages_loss
+from mprnet_jax.model import PRESETS, MPRNet, MPRNetConfig, Params, init_params
+from mprnet_jax.train_step import init_state, make_train_step
+
+LEARNING_RATE = 2e-4
+FORWARD_AND_BACKWARD = 3  # times the operations of restoring: the gradients of inputs and of kernels cost as much each
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    side_by_side.add_arguments(parser, sizes=[128], batch=2, presets=["deraining", "light"])
+    parser.add_argument("--bfloat16", action="store_true", help="also in bfloat16, PyTorch with autocast")
+    parser.add_argument("--remat", action="store_true", help="also ours with features computed again (for GPUs)")
+
+
+def main(args: argparse.Namespace) -> None:
+    """Time of a training step: forward, Charbonnier and edge loss of three stages, gradients, Adam.
+
+    ratio: the other's time over ours, above 1 we are faster. Differences are those of the first step's loss from
+    PyTorch's. Ours also keeps a moving average, a PSNR, and watches for values that are not finite, as in training.
+    """
+    side_by_side.run(args, "train", prepare)
+
+
+def prepare(args: argparse.Namespace, preset: str, size: int) -> tuple[side_by_side.Builders, float | None]:
+    cfg = PRESETS[preset]
+    params = init_params(cfg, seed=0)
+    batch = {
+        side: networks.random_images(args.batch, size, size, seed) for seed, side in enumerate(("input", "target"))
+    }
+    builders: side_by_side.Builders = {
+        side_by_side.OURS: lambda: ours(cfg, params, batch),
+        side_by_side.REFERENCE: lambda: theirs(cfg, params, batch),
+        "PyTorch channels_last": lambda: theirs(cfg, params, batch, channels_last=True),
+    }
+    if args.bfloat16:
+        builders[f"{side_by_side.OURS} bfloat16"] = lambda: ours(cfg, params, batch, dtype="bfloat16")
+        builders["PyTorch autocast, channels_last"] = lambda: theirs(cfg, params, batch, channels_last=True, half=True)
+    if args.remat:
+        builders[f"{side_by_side.OURS} remat"] = lambda: ours(cfg, params, batch, remat=True)
+    try:
+        return builders, FORWARD_AND_BACKWARD * networks.flops(cfg, batch["input"].shape)
+    except Missing:
+        return builders, None
+
+
+def ours(
+    cfg: MPRNetConfig, params: Params, batch: dict[str, np.ndarray], dtype: str = "float32", remat: bool = False
+) -> Contestant:
+    """The step of mprnet_jax.train; its state's buffers are donated from step to step."""
+    optimizer = optax.adam(LEARNING_RATE)
+    loss = stages_loss("charbonnier_edge", clip=False)
+    step = make_train_step(MPRNet(cfg, dtype=jax.numpy.dtype(dtype), remat=remat), optimizer, loss, ema_decay=0.999)
+    state = init_state(params, optimizer)
+    batch = jax.device_put(batch)
+    start = time.perf_counter()
+    compiled = step.lower(state, batch).compile()
+    seconds = time.perf_counter() - start
+
+    def run() -> jax.Array:
+        nonlocal state
+        state, measured = compiled(state, batch)
+        jax.block_until_ready(state)
+        return measured["loss"]
+
+    return Contestant(run, np.asarray, seconds, networks.device_bytes())
+
+
+def theirs(
+    cfg: MPRNetConfig,
+    params: Params,
+    batch: dict[str, np.ndarray],
+    channels_last: bool = False,
+    half: bool = False,
+) -> Contestant:
+    """The same step in PyTorch, eagerly."""
+    side = networks.Torch(len(os.sched_getaffinity(0)))
+    torch = side.torch
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    network = side.network(cfg, params).train().to(memory_format=layout)
+    degraded, target = (side.tensor(batch[name]).contiguous(memory_format=layout) for name in ("input", "target"))
+    optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
+
+    def run() -> Any:
+        optimizer.zero_grad(set_to_none=True)
+        with side.autocast(half):
+            restored = network(degraded)
+        loss = torch_loss(torch, [image.float() for image in restored], target)
+        loss.backward()
+        optimizer.step()
+        side.wait()
+        return loss.detach()
+
+    return Contestant(run, lambda loss: loss.cpu().numpy(), device_bytes=side.device_bytes())
+
+
+def torch_loss(torch: Any, restored: list[Any], target: Any) -> Any:
+    """Sum over the stages of Charbonnier + 0.05 Charbonnier of the Laplacians, N C H W."""
+    taps = torch.tensor([0.05, 0.25, 0.4, 0.25, 0.05], device=target.device)
+    kernel = torch.outer(taps, taps).repeat(3, 1, 1, 1)
+    kept = torch.zeros_like(target)
+    kept[:, :, ::2, ::2] = 4
+
+    def blur(x: Any) -> Any:
+        return torch.nn.functional.conv2d(torch.nn.functional.pad(x, (2, 2, 2, 2), mode="replicate"), kernel, groups=3)
+
+    laplacian = lambda x: x - blur(blur(x) * kept)
+    charbonnier = lambda a, b: torch.sqrt((a - b) ** 2 + 1e-6).mean()
+    edges = laplacian(target)
+    return sum(charbonnier(x, target) + 0.05 * charbonnier(laplacian(x), edges) for x in restored)
