@@ -29,9 +29,8 @@ MODELS = {
             "denoising_light", "denoising", "noise of unknown strength, Gaussian up to sigma 50, and cameras'"
         ),
         ShippedModel("deraining_light", "deraining", "streaks of rain of any angle, density and brightness"),
-        ShippedModel("deblurring_light", "deblurring", "shake of a hand-held camera, up to about 25 pixels"),
+        ShippedModel("deblurring_light", "deblurring", "a little of a hand-held camera's shake, up to about 15 pixels"),
     )
-    if model.path.exists()
 }
 PRETRAINED = {model.task: model.path for model in MODELS.values()}  # task -> bundle of its default model
 
@@ -39,7 +38,7 @@ PRETRAINED = {model.task: model.path for model in MODELS.values()}  # task -> bu
 def bundle_path(name_or_path: str | Path) -> Path:
     """The folder of a bundle: that of a task's default model or of a model by name, or the path itself.
 
-    Raises UserError for a task without weights, and for a name that is neither a task, a model nor a folder.
+    Raises UserError for a name that is neither a task, a model nor a folder.
     """
     name = str(name_or_path)
     if not name:
@@ -48,11 +47,6 @@ def bundle_path(name_or_path: str | Path) -> Path:
         return PRETRAINED[name]
     if name in MODELS:
         return MODELS[name].path
-    if name in TASKS:
-        raise UserError(
-            f"no weights for {name} ship yet; convert the official ones (python tools/convert_torch_ckpt.py "
-            f"model_{name}.pth --output {name}) and give --checkpoint {name}"
-        )
     path = Path(name_or_path)
     if not path.exists():
         raise UserError(f"{name}: neither a task ({', '.join(TASKS)}) nor a checkpoint folder; check the spelling")

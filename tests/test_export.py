@@ -253,7 +253,6 @@ def test_what_is_there_is_replaced_only_if_it_is_an_export_and_overwriting_is_as
     ("arguments", "message"),
     [
         (("--checkpoint", "nowhere", "--format", "onnx"), "nowhere: neither a task"),
-        (("--task", "deblurring", "--format", "onnx"), "no weights for deblurring ship yet"),
         (("--checkpoint", "{folder}", "--format", "onnx"), "not a checkpoint bundle"),
         (("--checkpoint", "{checkpoint}", "--format", "torch", "--stage", "1"), "always holds all three stages"),
         (("--checkpoint", "{checkpoint}", "--format", "onnx", "--output", "{folder}/file/x"), "cannot be written"),

@@ -81,9 +81,7 @@ def test_a_bundle_is_restored_from_by_its_path(restorer, photo, tmp_path):
     np.testing.assert_array_equal(loaded(photo[:32, :40]), restorer(photo[:32, :40]))
 
 
-def test_a_task_without_weights_and_an_unknown_name_are_refused_with_the_remedy():
-    with pytest.raises(UserError, match=r"no weights for deraining ship yet; convert the official ones"):
-        Restorer.from_pretrained("deraining")
+def test_an_unknown_name_is_refused_with_the_remedy():
     with pytest.raises(UserError, match=r"denoisng: neither a task \(deblurring, denoising, deraining\) nor"):
         Restorer.from_pretrained("denoisng")
 
