@@ -31,6 +31,7 @@ import draw_architecture  # noqa: E402
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 NOTEBOOKS = sorted((ROOT / "docs/notebooks").glob("*.ipynb"))
 FENCE = re.compile(r"^ *```(\w*)[^\n]*\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+BENCHMARKS = [f"tools/benchmark.py {what}" for what in ("restore", "train", "start", "memory", "evaluate")]
 OF_OTHERS = frozenset({"--gpus-per-task", "--gpu-bind", "--signal"})  # options of SLURM
 
 
@@ -89,7 +90,8 @@ def test_files_and_options_that_the_text_names_exist(page):
     text = page.read_text(encoding="utf-8")
     for name in re.findall(r"(?<![\w/.])((?:configs|tools|tests|mprnet_jax)/[\w/.]*\w)(?![\w/]*[{*])", text):
         assert (ROOT / name).exists(), name
-    everything = OF_OTHERS.union(*(options_of(command) for command in (*docs_hook.COMMANDS, *recipes())))
+    ours = (*docs_hook.COMMANDS, *BENCHMARKS, *recipes())
+    everything = OF_OTHERS.union(*(options_of(command) for command in ours))
     prose = FENCE.sub("", text)
     for option in re.findall(r"`(--[a-z][\w.-]*)", prose):
         assert option in everything, option
