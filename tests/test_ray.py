@@ -256,15 +256,16 @@ def test_a_picture_that_kills_its_workers_is_given_up_and_the_others_are_done(tm
     (tmp_path / "dying.py").write_text(DYING)
     done = run_python(tmp_path, tmp_path / "dying.py", pictures, tmp_path / "out", checkpoint)
     assert done.returncode == 0, done.stderr
-    *printed, unable = done.stdout.splitlines()
-    lines = [line for line in printed if "|" in line]  # Ray tells of deaths, too
+    printed = done.stdout.splitlines()
+    lines = [line for line in printed if "|" in line]  # Ray tells of deaths, too, whenever it likes
     outcomes = dict(line.split("|") for line in lines)
     assert len(lines) == 5
     assert outcomes.pop("a.png").startswith(f"{pictures}/a.png: its worker died 3 times; give smaller tiles")
     assert set(outcomes.values()) == {"None"}
     assert (tmp_path / "died").exists()
     assert set(files(tmp_path / "out")) == {"b.jpg", "c.png", "sub/a.png", "sub/deep/d.png"}
-    assert unable.startswith("no worker starts (ModuleNotFoundError: No module named 'mprnet_jax'); is mprnet_jax")
+    unable = "no worker starts (ModuleNotFoundError: No module named 'mprnet_jax'); is mprnet_jax"
+    assert any(line.startswith(unable) for line in printed)
 
 
 @pytest.mark.parametrize(

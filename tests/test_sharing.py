@@ -87,7 +87,7 @@ def test_stopped_in_the_middle_a_batch_leaves_whole_files_and_goes_on(folder, ca
     killed_at = check_whole(folder)
     assert 1 <= killed_at < 4
 
-    code, errors = stop_after(start(folder, seconds=0.3), 3, signal.SIGINT)
+    code, errors = stop_after(start(folder, seconds=1.5), 3, signal.SIGINT)
     assert code == 130
     assert errors.splitlines()[-1] == "mprnet_jax.infer: stopped by Ctrl-C"
     assert "Traceback" not in errors
