@@ -375,6 +375,7 @@ def test_benchmark_runs(monkeypatch, capsys):
     script = Path(__file__).parent.parent / "tools" / "benchmark.py"
     size = ["--images", "2", "--width", "32", "--height", "24", "--protocol", "custom", "--workers", "1"]
     monkeypatch.setattr(sys, "argv", [str(script), "evaluate", *size])
+    monkeypatch.syspath_prepend(script.parent)  # as Python does for a script
     runpy.run_path(str(script), run_name="__main__")
     assert "custom     1 threads" in capsys.readouterr().out
 
