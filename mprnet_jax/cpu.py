@@ -7,6 +7,7 @@ all, two pixels share the registers. Both are exact. docs/performance.md has the
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,39 +16,81 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mprnet_jax.cores import cores
 from mprnet_jax.model import MPRNet, MPRNetConfig, Params, abstract_params
 
 # Channels of a 3 x 3 convolution -> more channels in less time. Others gain nothing. Measured: AVX-512, jaxlib 0.10.
 FASTER_WIDTHS = {28: 32, 52: 64, 56: 64, 60: 64, 120: 128}
+# XLA's kernel takes one core for 40 channels, two for 48.
+FASTER_ON_SEVERAL_CORES = {**FASTER_WIDTHS, 40: 48}
+WIDE = 48  # channels, from which on XLA's kernel takes all cores
 FEW_CHANNELS = 16  # of a convolution's input and output: one vector register of float32
 STRIP_PIXELS = 2048  # of the kernels' gradients: with their neighbourhoods, about a core's cache
+STRIPS_FROM = 40  # channels on both sides
+CONCATENATING = ("concat12", "concat23")  # convolutions that read two groups of n_feat channels
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
 def faster_config(cfg: MPRNetConfig) -> MPRNetConfig:
     """The sizes to compute a network in: `cfg`, or wider where that is faster."""
-    c = cfg.n_feat
-    added = lambda scale: FASTER_WIDTHS.get(c + scale, c + scale) - c
+    c, s, o = cfg.n_feat, cfg.scale_unetfeats, cfg.scale_orsnetfeats
+    widths = FASTER_ON_SEVERAL_CORES if _several_cores() else FASTER_WIDTHS
+    faster = lambda channels: widths.get(channels, channels)
+    wide = faster(c)
+    per_level = max(faster(c + s) - wide, -(-(c + 2 * s - wide) // 2), 0)  # no level may become narrower
     return dataclasses.replace(
-        cfg, scale_unetfeats=added(cfg.scale_unetfeats), scale_orsnetfeats=added(cfg.scale_orsnetfeats)
+        cfg, n_feat=wide, scale_unetfeats=per_level, scale_orsnetfeats=max(faster(c + o) - wide, 0)
     )
+
+
+def _several_cores() -> bool:
+    """Whether each device has more than one."""
+    return cores() > jax.local_device_count()
+
+
+def compiler_options(cfg: MPRNetConfig) -> dict[str, str]:
+    """What to compile a network with.
+
+    XLA's default kernels (YNNPACK) take one core for most convolutions of few channels, and the older ones (Eigen) all.
+    The older ones need a quarter more of a core's time, so one core is better off with the default.
+    """
+    without_default = {"xla_cpu_experimental_ynn_fusion_type": ""}
+    narrow = cfg.n_feat + cfg.scale_orsnetfeats < WIDE
+    return without_default if narrow and _several_cores() and _is_known(tuple(without_default.items())) else {}
+
+
+@functools.cache
+def _is_known(options: tuple[tuple[str, str], ...]) -> bool:
+    """Whether this version of XLA has these options: it renames what is experimental."""
+    try:
+        jax.jit(lambda: 0).lower().compile(compiler_options=dict(options))
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
 
 
 def widen(params: Params, cfg: MPRNetConfig) -> Params:
     """The parameters of a network in the sizes `cfg`, which differ from its own in faster_config's way.
 
     Zeros are added to the kernels, so the added channels are zero everywhere: nothing here has a bias, PReLU(0) = 0,
-    and the channel attention multiplies a zero by something. No kernel reads a concatenation of padded channels.
+    and the channel attention multiplies a zero by something.
     """
 
-    def pad(array: Any, wanted: jax.ShapeDtypeStruct) -> Any:
+    def pad(path: tuple, array: Any, wanted: jax.ShapeDtypeStruct) -> Any:
         if array.shape == wanted.shape:
             return array
+        numpy = jnp if isinstance(array, jax.core.Tracer) else np
+        if path[0].key in CONCATENATING:  # its input's channels: two halves, each with zeros of its own
+            k, _, channels, features = array.shape
+            halves = array.reshape(k, k, 2, channels // 2, features)
+            missing = (wanted.shape[2] - channels) // 2, wanted.shape[3] - features
+            padded = numpy.pad(halves, ((0, 0), (0, 0), (0, 0), (0, missing[0]), (0, missing[1])))
+            return padded.reshape(wanted.shape)
         missing = [(0, more - size) for size, more in zip(array.shape, wanted.shape, strict=True)]
         # Not jnp for arrays that are there: it would compile a program for every shape.
-        return (jnp if isinstance(array, jax.core.Tracer) else np).pad(array, missing)
+        return numpy.pad(array, missing)
 
-    return jax.tree.map(pad, params, abstract_params(cfg))
+    return jax.tree_util.tree_map_with_path(pad, params, abstract_params(cfg))
 
 
 def apply(model: MPRNet, params: Params, images: jax.Array) -> list[jax.Array]:
@@ -113,10 +156,14 @@ def _two_pixels_at_once(x: jax.Array, kernel: jax.Array) -> jax.Array:
 def _kernel_gradient(x: jax.Array, gradient: jax.Array, kernel: jax.Array) -> jax.Array:
     """Of the convolution by its kernel: gradient (O pixels) times neighbourhoods (pixels k k C), some rows at a time.
 
-    XLA's own convolution for it runs at a quarter to a half of this speed; all rows at once would not fit in the cache.
+    XLA's own convolution for it runs at a quarter to a half of this speed where there are many channels; all rows at
+    once would not fit in the cache.
     """
     n, h, w, channels = x.shape
     k, features = kernel.shape[0], kernel.shape[3]
+    if min(channels, features) < STRIPS_FROM:  # nothing gained, and half as long again to compile
+        plain = lambda array: jax.lax.conv_general_dilated(x, array, (1, 1), "SAME", dimension_numbers=LAYOUT)
+        return jax.vjp(plain, kernel)[1](gradient)[0]
     rows = next(rows for rows in (8, 4, 2, 1) if h % rows == 0 and (n * rows * w <= STRIP_PIXELS or rows == 1))
     padded = jnp.pad(x, ((0, 0), (k // 2, k // 2), (k // 2, k // 2), (0, 0)))
 

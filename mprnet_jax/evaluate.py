@@ -13,6 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from mprnet_jax import images
+from mprnet_jax.cores import cores
 from mprnet_jax.errors import EXIT_USER_ERROR, UserError, exit_on_user_error
 from mprnet_jax.evaluation import comparison, matlab_files, protocols, report, scoring, tables, variants
 from mprnet_jax.evaluation.protocols import PROTOCOLS, Pair, TestSet
@@ -57,7 +58,7 @@ class Request:
     dtypes: bool = False
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # fields of Restorer
     limit: int | None = None
-    workers: int = scoring.cores()
+    workers: int = cores()
     save_restored: bool = False
     skip_input: bool = False
 
@@ -97,7 +98,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--overlap", type=int, metavar="N", help="pixels that tiles share at least")
     parser.add_argument("--limit", type=int, metavar="N", help="only N pairs, evenly spaced by name")
-    parser.add_argument("--workers", type=int, default=scoring.cores(), help="threads for the scores [%(default)s]")
+    parser.add_argument("--workers", type=int, default=cores(), help="threads for the scores [%(default)s]")
     parser.add_argument("--save-restored", action="store_true", help="also write the restored images, as PNG")
     parser.add_argument("--skip-input", action="store_true", help="do not score the input (RealBlur: half the time)")
     parser.add_argument("--compare", nargs=2, type=Path, metavar=("RUN_A", "RUN_B"), help="two outputs, side by side")

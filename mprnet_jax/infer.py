@@ -12,6 +12,7 @@ import jax
 from mprnet_jax import images, plan, settings_record, side_by_side
 from mprnet_jax.command_line import TILE_HELP, Parser, tile_option
 from mprnet_jax.compile_cache import use_compile_cache
+from mprnet_jax.cores import cores, make_devices_of_cores
 from mprnet_jax.errors import EXIT_USER_ERROR, UserError, exit_on_user_error, one_line
 from mprnet_jax.folders import QUALITY, Batch, Naming, Share, Summary, restore_batch
 from mprnet_jax.pretrained import TASKS, bundle_path, list_models
@@ -21,6 +22,7 @@ from mprnet_jax.side_by_side import REPORT
 
 COMMAND = "mprnet_jax.infer"
 SCROLLED_AWAY = 10  # files; after so many, what failed is told once more at the end
+PICTURES_A_CORE = 4  # from so many on, compiling for each core pays
 SAMPLES = Path(__file__).parent / "samples"
 
 
@@ -47,7 +49,8 @@ batch system says (SLURM, Open MPI, Kubernetes, TPU pods)"""
 HALO_HELP = """with --tlc: tiles see so many pixels around what they restore, and are cut and averaged as the whole
 picture is. full: all that the network sees, the result is that of the whole picture to float rounding, and takes much
 memory; 128 came within 1e-4 on a photo of 512 x 768 with the light denoiser (default: tiles overlap and blend)"""
-DEVICES_HELP = "how many GPUs or TPU cores share the work (default: all; of a CPU, one)"
+DEVICES_HELP = """how many GPUs or TPU cores share the work, or parts of a CPU (default: all; of a CPU one, or with many
+pictures one for each core)"""
 BATCH_HELP = "tiles that a device restores at once; more than 1 may be faster on a GPU or TPU (default: %(default)s)"
 
 
@@ -171,11 +174,17 @@ def find_share(asked: Share | str | None) -> Share:
     return Share(jax.process_index(), jax.process_count()) if jax.distributed.is_initialized() else Share()
 
 
-def find_devices(count: int | None) -> tuple[int, ...]:
-    """The local devices to use. Raises UserError if there are not so many."""
+def find_devices(count: int | None, pictures: int) -> tuple[int, ...]:
+    """The local devices to use for a number of pictures. A CPU is one, which all cores share, or one for each core if
+    there are many pictures: each is restored on one core then, which takes less of them in all.
+
+    Raises UserError if there are not so many.
+    """
+    on_cpu = count or (cores() if pictures >= PICTURES_A_CORE * cores() else 1)
+    make_devices_of_cores(on_cpu)
     there = jax.local_device_count()
-    if count is None:  # the devices of a CPU are its cores once more
-        return tuple(range(there)) if jax.default_backend() != "cpu" else (0,)
+    if count is None:
+        return tuple(range(there if jax.default_backend() != "cpu" else min(there, on_cpu)))
     if count > there:
         raise UserError(f"--devices {count}: there {'is' if there == 1 else 'are'} only {there}; give fewer, or all")
     return tuple(range(count))
@@ -186,6 +195,9 @@ def restore(args: argparse.Namespace) -> Summary:
     if not args.no_compile_cache:
         use_compile_cache()
     share = find_share(args.share)
+    inputs = [*args.input, *([SAMPLES / (args.task or "denoising") / "input"] if args.samples else [])]
+    naming = Naming(args.output, args.suffix, f".{args.format}" if args.format else None, args.recursive)
+    batch = Batch.find(inputs, naming, overwrite=args.overwrite, share=share)
     weights = args.checkpoint or args.task
     restorer = Restorer.from_pretrained(
         weights,
@@ -197,14 +209,11 @@ def restore(args: argparse.Namespace) -> Summary:
         tile=args.tile,
         overlap=args.overlap,
         halo=args.halo,
-        devices=find_devices(args.devices),
+        devices=find_devices(args.devices, pictures=len(batch.jobs)),
         batch=args.batch,
     )
-    inputs = [*args.input, *([SAMPLES / (args.task or "denoising") / "input"] if args.samples else [])]
-    naming = Naming(args.output, args.suffix, f".{args.format}" if args.format else None, args.recursive)
     if not args.plan:
         make_folder(args.output)
-    batch = Batch.find(inputs, naming, overwrite=args.overwrite, share=share)
     jpegs = any(images.FORMATS.get(job.result.suffix.lower()) == "JPEG" for job in batch.jobs)
     if args.quality is not None and batch.jobs and not jpegs:
         say(f"{COMMAND}: note: --quality is of JPEGs, and no result is one")

@@ -45,7 +45,8 @@ def compiled(program: Program, device: int = 0) -> Callable[[Params, np.ndarray,
     device, by its number."""
     model = MPRNet(program.config, dtype=jnp.dtype(program.dtype), window=program.window)
     target = jax.local_devices()[device]
-    convolutions = cpu.fast_convolutions if target.platform == "cpu" else contextlib.nullcontext
+    on_cpu = target.platform == "cpu"
+    convolutions = cpu.fast_convolutions if on_cpu else contextlib.nullcontext
 
     def restore(params: Params, images: jax.Array, places: jax.Array) -> jax.Array:
         if program.windows is None:
@@ -63,7 +64,8 @@ def compiled(program: Program, device: int = 0) -> Callable[[Params, np.ndarray,
     params = jax.tree.map(lambda leaf: on_device(leaf.shape, leaf.dtype), abstract_params(program.config))
     images = on_device((program.batch, program.height, program.width, 3), jnp.float32)
     places = on_device((program.batch, 4), jnp.int32)
-    return jax.jit(restore, keep_unused=True).lower(params, images, places).compile()
+    options = cpu.compiler_options(program.config) if on_cpu else {}
+    return jax.jit(restore, keep_unused=True).lower(params, images, places).compile(compiler_options=options)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,6 +8,7 @@ is given again), best/ (the bundle with the best validation PSNR so far) and, at
 import argparse
 import hashlib
 import json
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from mprnet_jax.checkpoint import TrainingCheckpoints, save_bundle
 from mprnet_jax.command_line import Parser
 from mprnet_jax.compile_cache import use_compile_cache
 from mprnet_jax.config import TrainConfig, keep_config, load_config, to_json
+from mprnet_jax.cores import cores, make_devices_of_cores
 from mprnet_jax.data import opening, pipeline, sources
 from mprnet_jax.distributed import check_alike, failing_together, is_lead, stop_requests
 from mprnet_jax.errors import UserError, exit_on_user_error
@@ -181,6 +183,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                 prog=f"python -m {COMMAND} --config {own.config} --workdir DIR",
                 description=f"Fields of {own.config}, all of which can be given here:",
             )
+            if not several:
+                make_devices_of_cores(math.gcd(config.batch_size // config.accumulate, cores()))
         train(config, own.workdir, command=f"python -m {COMMAND} {' '.join(argv)}", resume=own.resume)
 
 

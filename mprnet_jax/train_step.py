@@ -7,6 +7,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh, PartitionSpec
 
 from mprnet_jax import cpu, metrics
 from mprnet_jax.data.pipeline import Batch
@@ -54,17 +55,18 @@ def make_train_step(
     accumulate: int = 1,
     mixup_from_step: int | None = None,
     seed: int = 0,
+    mesh: Mesh | None = None,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Measured]]:
     """A jitted step (state, batch) -> (state, measured); the state's buffers are used again for the new one.
 
     `accumulate` parts of the batch are met one after another and their gradients averaged: the same step for less
-    memory. `mixup_from_step`: from this step on (0 is the first), or never. Where the loss or the gradient is not
-    finite, parameters, moments and average stay as they were, and the state counts the batch.
-    """
+    memory. `mixup_from_step`: from this step on (0 is the first), or never. Where the loss or
+    the gradient is not finite, parameters, moments and average stay as they were, and the state counts the batch.
 
-    # On several devices its sums over strips of an image would each be a sum over the devices.
-    alone_on_cpu = jax.default_backend() == "cpu" and jax.device_count() == 1
-    forward = functools.partial(cpu.apply, model) if alone_on_cpu else lambda p, x: model.apply({"params": p}, x)
+    `mesh`: devices along one axis, over which the batch is sharded and the state replicated; None: one device.
+    """
+    on_cpu = jax.default_backend() == "cpu"
+    forward = functools.partial(cpu.apply, model) if on_cpu else lambda p, x: model.apply({"params": p}, x)
 
     def objective(params: Params, batch: Batch) -> tuple[jax.Array, jax.Array]:
         restored = forward(params, batch["input"])
@@ -80,18 +82,28 @@ def make_train_step(
         def part(total: tuple, images: Batch) -> tuple[tuple, None]:
             return jax.tree.map(jnp.add, total, value_and_grad(params, images)), None
 
-        # Every part takes an equal share of each device's images, so that nothing moves between devices.
         parts = jax.tree.map(lambda x: x.reshape(-1, accumulate, *x.shape[1:]).swapaxes(0, 1), batch)
         first = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(value_and_grad, params, batch))
         total, _ = jax.lax.scan(part, first, parts)
         return jax.tree.map(lambda x: x / accumulate, total)
+
+    def averaged_over_devices(params: Params, batch: Batch) -> tuple[tuple[jax.Array, jax.Array], Params]:
+        if mesh is None:
+            return averaged(params, batch)
+        # Each device computes its own images' gradient like one that is alone, and they meet in one mean at the end.
+        # Left to XLA's partitioner, every strip of cpu.py's gradients would be a sum over the devices.
+        (axis,) = mesh.axis_names
+        whole, part = PartitionSpec(), PartitionSpec(axis)
+        each = lambda p, images: jax.lax.pmean(averaged(p, images), axis)
+        # check_vma: off, it would add the parameters' gradients up over the devices already
+        return jax.shard_map(each, mesh=mesh, in_specs=(whole, part), out_specs=whole, check_vma=False)(params, batch)
 
     @functools.partial(jax.jit, donate_argnums=0)
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Measured]:
         if mixup_from_step is not None:
             mixed = mix_up(batch, jax.random.fold_in(jax.random.key(seed), state.step))
             batch = jax.tree.map(lambda a, b: jnp.where(state.step >= mixup_from_step, a, b), mixed, batch)
-        (value, psnr), grads = averaged(state.params, batch)
+        (value, psnr), grads = averaged_over_devices(state.params, batch)
         grad_norm = optax.tree.norm(grads)
         finite = jnp.isfinite(value) & jnp.isfinite(grad_norm)
 

@@ -112,6 +112,7 @@ class Run:
             accumulate=config.accumulate,
             mixup_from_step=config.mixup_from_epoch and (config.mixup_from_epoch - 1) * self.steps_per_epoch,
             seed=config.seed,
+            mesh=mesh,
         )
         self.best = 0.0  # validation PSNR in dB
         self.draws_curves = is_lead() and curves.can_draw()

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from conftest import TINY
 
-from mprnet_jax import memory, programs
+from mprnet_jax import images, memory, programs
 from mprnet_jax.errors import UserError
 from mprnet_jax.halo import full_halo
+from mprnet_jax.infer import SAMPLES
 from mprnet_jax.model import MPRNet, init_params
 from mprnet_jax.restore import Restorer
 
@@ -125,3 +126,16 @@ def test_a_halo_that_needs_more_than_there_is_says_what_it_needs(restorer, monke
 def test_options_that_cannot_be_are_refused(restorer, changed, message):
     with pytest.raises(UserError, match=message):
         dataclasses.replace(restorer, **changed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "tile"), [((512, 768), 576), ((509, 701), 640), ((601, 347), 512)])
+def test_exact_tiles_of_the_denoiser_that_ships_equal_the_whole_photo(size, tile):
+    """Its full halo is 3,552 pixels; 160 come near enough."""
+    restorer = Restorer.from_pretrained("denoising", tlc=True, tile="whole")
+    photo = images.read(min((SAMPLES / "denoising" / "input").glob("*.png")))
+    mirrored = np.pad(photo, [(0, size[0]), (0, size[1]), (0, 0)], mode="symmetric")[: size[0], : size[1]]
+    image = images.to_float(mirrored)
+    changed = {"tile": tile, "halo": 160}
+    assert len(dataclasses.replace(restorer, **changed).plan(*size)) > 1
+    assert difference(restorer, image, **changed) < 1e-4

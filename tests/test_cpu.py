@@ -54,7 +54,7 @@ def test_fast_convolutions_change_no_stage_and_are_used(params, expected):
     assert not any("tensor<1x1x" in line for line in convolutions)  # those are products of matrices
 
 
-@pytest.mark.parametrize("channels", [(3, 5), (5, 3), (20, 5)])
+@pytest.mark.parametrize("channels", [(3, 5), (5, 3), (20, 5), (40, 44)])
 @pytest.mark.parametrize("kernel_size", [1, 3, 5])
 @pytest.mark.parametrize("size", [(4, 6), (5, 2), (16, 200)])
 def test_convolution_and_its_gradients_are_those_of_xla(kernel_size, channels, size):
@@ -93,23 +93,49 @@ def test_widths_that_are_fast_stay():
     assert cpu.faster_config(cfg) == cfg
 
 
+@pytest.mark.parametrize("several_cores", [False, True])
 @pytest.mark.parametrize("name", PRESETS)
-def test_every_preset_keeps_what_is_concatenated(name):
-    # Zeros would come to stand between the two halves of a concatenation if n_feat grew.
-    assert cpu.faster_config(PRESETS[name]).n_feat == PRESETS[name].n_feat
+def test_no_level_becomes_narrower(name, several_cores, monkeypatch):
+    monkeypatch.setattr(cpu, "_several_cores", lambda: several_cores)
+    levels = lambda cfg: [cfg.n_feat + i * cfg.scale_unetfeats for i in range(3)] + [cfg.n_feat + cfg.scale_orsnetfeats]
+    pairs = zip(levels(cpu.faster_config(PRESETS[name])), levels(PRESETS[name]), strict=True)
+    assert all(wide >= narrow for wide, narrow in pairs)
+
+
+def test_widening_what_is_concatenated_changes_no_stage(monkeypatch):
+    monkeypatch.setattr(cpu, "_several_cores", lambda: True)
+    cfg = MPRNetConfig(n_feat=40, scale_unetfeats=4, scale_orsnetfeats=0, num_cab=1)
+    wide = cpu.faster_config(cfg)
+    assert wide.n_feat == 48
+    params = init_params(cfg, seed=0)
+    expected = outputs(cfg, params, image())
+    for ours, theirs in zip(outputs(wide, cpu.widen(params, wide), image()), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=2e-6)
+        assert np.std(theirs - image()) > 0.01
+
+
+def test_options_of_the_compiler_are_for_narrow_networks_on_several_cores(monkeypatch):
+    monkeypatch.setattr(cpu, "_several_cores", lambda: True)
+    options = cpu.compiler_options(PRESETS["light"])
+    jax.jit(lambda: 0).lower().compile(compiler_options=options)  # XLA takes them
+    assert cpu.compiler_options(PRESETS["deraining"]) == {}
+    monkeypatch.setattr(cpu, "_several_cores", lambda: False)
+    assert cpu.compiler_options(PRESETS["light"]) == {}
+
+
+def test_an_option_that_xla_does_not_know_is_found_out():
+    assert not cpu._is_known((("xla_cpu_no_such_option", "1"),))
 
 
 @pytest.mark.parametrize("devices", [1, 4])
-def test_training_uses_the_fast_forms_on_one_device(devices, monkeypatch):
+def test_training_uses_the_fast_forms_on_one_device_and_on_several(devices, monkeypatch):
     calls = []
-    apply = lambda *arguments: calls.append(1) or cpu_apply(*arguments)
     cpu_apply = cpu.apply
-    monkeypatch.setattr(cpu, "apply", apply)
-    monkeypatch.setattr(jax, "device_count", lambda: devices)
-    cfg, optimizer = (
-        MPRNetConfig(n_feat=2, scale_unetfeats=0, scale_orsnetfeats=0, num_cab=1, reduction=1),
-        optax.sgd(1),
-    )
-    step = make_train_step(MPRNet(cfg), optimizer, stages_loss("charbonnier", clip=False))
-    step.trace(init_state(init_params(cfg, seed=0), optimizer), {"input": image(), "target": image()})
-    assert bool(calls) == (devices == 1)
+    monkeypatch.setattr(cpu, "apply", lambda *arguments: calls.append(1) or cpu_apply(*arguments))
+    cfg = MPRNetConfig(n_feat=2, scale_unetfeats=0, scale_orsnetfeats=0, num_cab=1, reduction=1)
+    optimizer = optax.sgd(1)
+    mesh = jax.make_mesh((devices,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    step = make_train_step(MPRNet(cfg), optimizer, stages_loss("charbonnier", clip=False), mesh=mesh)
+    pixels = np.concatenate([image(), image()])
+    step.trace(init_state(init_params(cfg, seed=0), optimizer), {"input": pixels, "target": pixels})
+    assert calls

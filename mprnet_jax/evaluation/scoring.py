@@ -10,7 +10,6 @@ import dataclasses
 import importlib.metadata
 import json
 import math
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -138,11 +137,6 @@ def score_pair(protocol: Protocol, pair: Pair, restored: Images, with_input: boo
             row |= {"input_psnr": before, "gain": 0.0 if math.isnan(gain) else gain}  # inf - inf: nothing changed
         rows[variant] = row
     return rows
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def refuse(refused: list[str], line: str) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import importlib.util
+import math
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 from tqdm import tqdm
 
 from benchmarks import report, timing
+from mprnet_jax.cores import make_devices_of_cores
 from mprnet_jax.errors import UserError
 from mprnet_jax.model import PRESETS
 
@@ -42,6 +44,7 @@ def run(args: argparse.Namespace, what: str, prepare: Prepare) -> None:
     if args.rounds < 1 or args.batch < 1 or min(args.size) < 8 or any(size % 8 for size in args.size):
         raise UserError("--rounds and --batch must be at least 1, and --size a multiple of 8")
     threads = timing.use_threads(args.threads)
+    make_devices_of_cores(math.gcd(args.batch, threads))  # as our commands do
     if args.alone:
         return _print_own_memory(args, prepare)
     about = report.machine(threads)
