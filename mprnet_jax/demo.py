@@ -16,12 +16,12 @@ from mprnet_jax.command_line import TILE_HELP, Parser, tile_option
 from mprnet_jax.compile_cache import use_compile_cache
 from mprnet_jax.errors import UserError, exit_on_user_error
 from mprnet_jax.extras import import_extra
+from mprnet_jax.pretrained import SAMPLES
 from mprnet_jax.web.models import load_models, tasks
 from mprnet_jax.web.store import Store
 from mprnet_jax.web.work import Limits
 
 COMMAND = "mprnet_jax.demo"
-SAMPLES = Path(__file__).parent / "samples"  # a folder for each task
 TILE_SECONDS = 2.0  # that the end waits for the tile at hand
 UPLOADS_KEPT = 40  # photos of the largest size that the store has room for
 

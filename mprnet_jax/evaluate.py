@@ -13,12 +13,12 @@ from typing import Any
 from tqdm import tqdm
 
 from mprnet_jax import images
+from mprnet_jax.command_line import Parser, tile_option
 from mprnet_jax.cores import cores
 from mprnet_jax.errors import EXIT_USER_ERROR, UserError, exit_on_user_error
 from mprnet_jax.evaluation import comparison, matlab_files, protocols, report, scoring, tables, variants
 from mprnet_jax.evaluation.protocols import PROTOCOLS, Pair, TestSet
 from mprnet_jax.evaluation.scoring import Result, Run
-from mprnet_jax.infer import tile_option
 from mprnet_jax.pretrained import TASKS
 
 COMMAND = "mprnet_jax.evaluate"
@@ -64,7 +64,7 @@ class Request:
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"python -m {COMMAND}",
         description="Score restored images by the protocols of the MPRNet paper, and look at them.",
         epilog=EPILOG,

@@ -15,7 +15,7 @@ from mprnet_jax.compile_cache import use_compile_cache
 from mprnet_jax.cores import cores, make_devices_of_cores
 from mprnet_jax.errors import EXIT_USER_ERROR, UserError, exit_on_user_error, one_line
 from mprnet_jax.folders import QUALITY, Batch, Naming, Share, Summary, restore_batch
-from mprnet_jax.pretrained import TASKS, bundle_path, list_models
+from mprnet_jax.pretrained import SAMPLES, TASKS, bundle_path, list_models
 from mprnet_jax.progress import say
 from mprnet_jax.restore import Restorer
 from mprnet_jax.side_by_side import REPORT
@@ -23,7 +23,6 @@ from mprnet_jax.side_by_side import REPORT
 COMMAND = "mprnet_jax.infer"
 SCROLLED_AWAY = 10  # files; after so many, what failed is told once more at the end
 PICTURES_A_CORE = 4  # from so many on, compiling for each core pays
-SAMPLES = Path(__file__).parent / "samples"
 
 
 def make_folder(path: Path) -> None:

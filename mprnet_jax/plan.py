@@ -29,7 +29,7 @@ class Cost:
     tile: tuple[int, int]  # height and width of what the network sees at once, pixels
     tiles: int  # of each picture
     memory: int  # bytes that the network needs at once
-    seconds: float  # for each picture
+    seconds: float  # for each picture, on one device
 
 
 def seconds_per_pixel(restorer: Restorer) -> float:
@@ -87,14 +87,15 @@ def show(restorer: Restorer, batch: Batch, summary: Summary) -> Summary:
     for error in unreadable:
         summary.fail(error)
     rows = costs(restorer, found)
+    of_all = lambda row: row.seconds * row.count / len(restorer.devices)
     if rows:
         print(f"{'size':>13} {'count':>7}  {'tiles of each':<20} {'memory':>8}  {'time of each':>12}  {'of all':>10}")
     for row in rows:
         tiles = f"{row.tiles} of {row.tile[1]}x{row.tile[0]}" if row.tiles > 1 else "whole"
-        each, every = duration(row.seconds), duration(row.seconds * row.count)
+        each, every = duration(row.seconds), duration(of_all(row))
         size = f"{row.width}x{row.height}"
         print(f"{size:>13} {row.count:>7}  {tiles:<20} {row.memory / 2**30:>5.2f} GB  {each:>12}  {every:>10}")
-    total = sum(row.seconds * row.count for row in rows)
+    total = sum(map(of_all, rows))
     there = f", {len(batch.there)} there already (--overwrite restores them again)" if batch.there else ""
     failed = f", {len(summary.failed)} cannot be" if summary.failed else ""
     print(f"{len(batch.jobs) - len(unreadable)} to restore, about {duration(total)}{there}{failed}")

@@ -7,6 +7,7 @@ from mprnet_jax.errors import UserError
 
 TASKS = ("deblurring", "denoising", "deraining")
 WEIGHTS = Path(__file__).parent / "weights"
+SAMPLES = Path(__file__).parent / "samples"  # a folder for each task
 
 
 @dataclasses.dataclass(frozen=True)

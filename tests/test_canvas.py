@@ -10,8 +10,8 @@ from conftest import TINY
 from mprnet_jax import images, memory, programs
 from mprnet_jax.errors import UserError
 from mprnet_jax.halo import full_halo
-from mprnet_jax.infer import SAMPLES
 from mprnet_jax.model import MPRNet, init_params
+from mprnet_jax.pretrained import SAMPLES
 from mprnet_jax.restore import Restorer
 
 ROUNDING = 2e-6  # of values about 1; 1e-4 is asked for

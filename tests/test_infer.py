@@ -8,9 +8,9 @@ from mprnet_jax import images, settings_record
 from mprnet_jax.bundles import Bundle
 from mprnet_jax.checkpoint import save_bundle
 from mprnet_jax.errors import UserError
-from mprnet_jax.infer import SAMPLES, main
+from mprnet_jax.infer import main
 from mprnet_jax.model import init_params
-from mprnet_jax.pretrained import PRETRAINED
+from mprnet_jax.pretrained import PRETRAINED, SAMPLES
 from mprnet_jax.restore import Restorer
 
 

@@ -1,5 +1,6 @@
 """--plan: what a batch will take, and nothing else."""
 
+import re
 import time
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from mprnet_jax import images, plan
 from mprnet_jax.bundles import Bundle
 from mprnet_jax.checkpoint import save_bundle
+from mprnet_jax.folders import Batch, Naming, Summary
 from mprnet_jax.infer import main
 from mprnet_jax.model import init_params
 from mprnet_jax.restore import Restorer
@@ -54,6 +56,18 @@ def test_what_is_there_is_not_counted_and_what_cannot_be_is_named(folder, capsys
     (line,) = output.err.splitlines()
     assert "d.png: cannot be read" in line
     assert sorted(path.name for path in (folder / "out").iterdir()) == ["a.png"]
+
+
+def test_devices_share_the_time_of_all(tiny, folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(plan, "seconds_per_pixel", lambda restorer: 1.0)
+    batch = Batch.find([folder / "in"], Naming(tmp_path / "out"))
+    totals = []
+    for devices in ((0,), (0, 1)):
+        restorer = Restorer(tiny, init_params(tiny, seed=0), devices=devices)
+        monkeypatch.setattr(plan, "duration", lambda seconds: f"{seconds:.0f} s")
+        plan.show(restorer, batch, Summary())
+        totals.append(int(re.search(r"about (\d+) s", capsys.readouterr().out)[1]))
+    assert totals[0] == pytest.approx(2 * totals[1], abs=1)
 
 
 def test_times_add_up_and_are_near_those_that_it_takes(tiny, monkeypatch):

@@ -7,8 +7,7 @@ import pytest
 
 from mprnet_jax import images, metrics
 from mprnet_jax.bundles import load_bundle
-from mprnet_jax.infer import SAMPLES
-from mprnet_jax.pretrained import MODELS, PRETRAINED, TASKS, bundle_path, list_models
+from mprnet_jax.pretrained import MODELS, PRETRAINED, SAMPLES, TASKS, bundle_path, list_models
 from mprnet_jax.restore import Restorer
 
 LARGEST = 3e6  # bytes of a bundle in the repository
