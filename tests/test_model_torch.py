@@ -71,6 +71,44 @@ def test_stages_equal_those_of_the_torch_network_when_weights_are_large(tmp_path
     assert max(measured) < 2e-5 * largest, (measured, largest)
 
 
+class LocalMean(torch.nn.Module):
+    """TLC for a torch network: a global pooling that becomes a local one of 1.5 x what it saw in a training patch."""
+
+    def __init__(self):
+        super().__init__()
+        self.window = None
+
+    def forward(self, x):
+        if self.window is None:  # the run on a training patch
+            self.window = [side * 3 // 2 for side in x.shape[2:]]
+        windows = [min(pair) for pair in zip(self.window, x.shape[2:], strict=True)]
+        mean = torch.nn.functional.avg_pool2d(x, windows, stride=1)
+        (top, left), (bottom, right) = zip(
+            *((n // 2, n - n // 2) for n in (a - b for a, b in zip(x.shape[2:], mean.shape[2:], strict=True))),
+            strict=True,
+        )
+        return torch.nn.functional.pad(mean, (left, right, top, bottom), mode="replicate")
+
+
+@pytest.mark.parametrize(("patch", "size"), [(32, (72, 120)), (16, (64, 64)), (64, (64, 112))])
+def test_tlc_equals_the_torch_network_with_local_pooling(tmp_path, patch, size):
+    network = torch_mprnet(TINY, seed=5)
+    found, params = through_a_file(network, tmp_path)
+    images = random_images(1, *size, 3, seed=5)
+    with torch.no_grad():
+        plain = [nhwc(stage) for stage in torch_stages(network, images)]
+        for module in list(network.modules()):
+            for name, child in list(module.named_children()):
+                if isinstance(child, torch.nn.AdaptiveAvgPool2d):
+                    setattr(module, name, LocalMean())
+        torch_stages(network, random_images(1, patch, patch, 3))
+        expected = [nhwc(stage) for stage in torch_stages(network, images)]
+    restored = jax.jit(MPRNet(found, window=patch * 3 // 2).apply)({"params": params}, images)
+    for ours, theirs, without in zip(restored, expected, plain, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=2e-5)
+        assert np.abs(theirs - without).max() > 1e-3
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["deblurring", "denoising", "deraining", "lite"])
 def test_stages_equal_those_of_the_torch_network_at_full_width(tmp_path, name):
