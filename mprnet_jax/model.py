@@ -219,6 +219,13 @@ class Doubling(nn.Module):
         return upsample(x)
 
 
+class Concatenation(nn.Module):
+    """Two groups of features as one, a module which cpu.py can get hold of."""
+
+    def __call__(self, x: jax.Array, y: jax.Array) -> jax.Array:  # N H W C, N H W D -> N H W C+D
+        return jnp.concatenate([x, y], axis=-1)
+
+
 class Pointwise(nn.Module):
     """The 1 x 1 convolution of an UpSample, to `features` channels."""
 
@@ -386,7 +393,7 @@ class MPRNet(nn.Module):
             return outputs
 
         # Stage 2 encodes the halves and decodes the whole image.
-        joined = jnp.concatenate([shallow(halves, 2), features1], axis=-1)
+        joined = Concatenation()(shallow(halves, 2), features1)
         joined = conv(joined, cfg.n_feat, cfg.kernel_size, name="concat12")
         encoder2 = part(Encoder)(cfg, act, mean, name="stage2_encoder")(joined, csff=(encoder1, decoder1))
         encoder2 = tuple(self.merge(level, axis=1) for level in encoder2)
@@ -397,7 +404,7 @@ class MPRNet(nn.Module):
             return outputs
 
         # Stage 3 keeps the original resolution.
-        joined = jnp.concatenate([shallow(image, 3), features2], axis=-1)
+        joined = Concatenation()(shallow(image, 3), features2)
         joined = conv(joined, cfg.n_feat + cfg.scale_orsnetfeats, cfg.kernel_size, name="concat23")
         features3 = ORSNet(cfg, act, mean, part(ORB), name="stage3_orsnet")(joined, encoder2, decoder2)
         restored3 = image + conv(features3, 3, cfg.kernel_size, name="tail")

@@ -54,6 +54,11 @@ def test_fast_convolutions_change_no_stage_and_are_used(params, expected):
     assert not any("tensor<1x1x" in line for line in convolutions)  # those are products of matrices
 
 
+def test_concatenation_is_exact():
+    x, y = image(), -image(24, 16).reshape(2, 16, 24, 3)[..., :2]
+    np.testing.assert_array_equal(cpu.concatenate(x, y), np.concatenate([x, y], axis=-1))
+
+
 @pytest.mark.parametrize("channels", [(3, 5), (5, 3), (20, 5), (40, 44)])
 @pytest.mark.parametrize("kernel_size", [1, 3, 5])
 @pytest.mark.parametrize("size", [(4, 6), (5, 2), (16, 200)])
