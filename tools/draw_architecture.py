@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import Literal
 
-from mprnet_jax.model import PRESETS, MPRNet, MPRNetConfig, Params, abstract_params, count_parameters
+from mprnet_jax.model import PRESETS, Concatenation, MPRNet, MPRNetConfig, Params, abstract_params, count_parameters
 from mprnet_jax.whole_files import whole_file
 
 BLOCKS = {  # file -> where a block of this kind stands in the network
@@ -109,8 +109,10 @@ def graph(traced: tuple[Any, Params, dict[tuple[str, ...], str]], block: tuple[s
             node.sources.append(source)
 
     for eqn in jaxpr.eqns:
-        # Behind the network's name; a component with a dot is a method of the module before it.
-        path = tuple(name for name in str(eqn.source_info.name_stack).split("/")[1:] if "." not in name)
+        # Behind the network's name; a component with a dot is a method of the module before it. A concatenation is
+        # an operation, though it is a module.
+        names = str(eqn.source_info.name_stack).split("/")[1:]
+        path = tuple(name for name in names if "." not in name and not name.startswith(Concatenation.__name__))
         inputs = [variable for variable in eqn.invars if not isinstance(variable, Literal)]
         known = [variable for variable in inputs if variable in made_by or variable in outside]
         if path[: len(block)] != block:
