@@ -11,8 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from mprnet_jax import images, metrics
 from mprnet_jax.errors import exit_on_user_error
-from mprnet_jax.infer import SAMPLES
-from mprnet_jax.pretrained import PRETRAINED, TASKS
+from mprnet_jax.pretrained import PRETRAINED, SAMPLES, TASKS
 from mprnet_jax.restore import Restorer
 
 GAP = 6  # pixels between pictures

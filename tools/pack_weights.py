@@ -18,7 +18,7 @@ from mprnet_jax import images, metrics
 from mprnet_jax.bundles import Bundle, load_bundle
 from mprnet_jax.checkpoint import save_bundle
 from mprnet_jax.errors import exit_on_user_error
-from mprnet_jax.infer import SAMPLES
+from mprnet_jax.pretrained import SAMPLES
 from mprnet_jax.restore import Restorer
 
 PATHS = ("data", "held_out", "init_from", "validation_data")  # fields of the config
