@@ -7,7 +7,6 @@ all, two pixels share the registers. Both are exact. docs/performance.md has the
 
 import contextlib
 import dataclasses
-import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -56,17 +55,17 @@ def compiler_options(cfg: MPRNetConfig) -> dict[str, str]:
     """
     without_default = {"xla_cpu_experimental_ynn_fusion_type": ""}
     narrow = cfg.n_feat + cfg.scale_orsnetfeats < WIDE
-    return without_default if narrow and _several_cores() and _is_known(tuple(without_default.items())) else {}
+    return without_default if narrow and _several_cores() else {}
 
 
-@functools.cache
-def _is_known(options: tuple[tuple[str, str], ...]) -> bool:
-    """Whether this version of XLA has these options: it renames what is experimental."""
+def compile_with_options(lowered: jax.stages.Lowered, options: dict[str, str]) -> jax.stages.Compiled:
+    """Compile, without the options if this version of XLA does not know one: it renames what is experimental."""
     try:
-        jax.jit(lambda: 0).lower().compile(compiler_options=dict(options))
-    except jax.errors.JaxRuntimeError:
-        return False
-    return True
+        return lowered.compile(compiler_options=options)
+    except jax.errors.JaxRuntimeError as error:
+        if not any(name in str(error) for name in options):
+            raise
+        return lowered.compile()
 
 
 def widen(params: Params, cfg: MPRNetConfig) -> Params:

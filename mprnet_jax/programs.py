@@ -65,7 +65,7 @@ def compiled(program: Program, device: int = 0) -> Callable[[Params, np.ndarray,
     images = on_device((program.batch, program.height, program.width, 3), jnp.float32)
     places = on_device((program.batch, 4), jnp.int32)
     options = cpu.compiler_options(program.config) if on_cpu else {}
-    return jax.jit(restore, keep_unused=True).lower(params, images, places).compile(compiler_options=options)
+    return cpu.compile_with_options(jax.jit(restore, keep_unused=True).lower(params, images, places), options)
 
 
 @dataclasses.dataclass(frozen=True)

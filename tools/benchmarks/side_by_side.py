@@ -65,7 +65,7 @@ def run(args: argparse.Namespace, what: str, prepare: Prepare) -> None:
             with tqdm(bar_format="{desc}", leave=False, disable=None) as line:
                 results = timing.interleave(chosen, args.rounds, line.set_description_str)
             for result in results:
-                if not args.no_memory and not result.missing and about["devices"] == ["cpu"]:
+                if not args.no_memory and not result.missing and set(about["devices"]) == {"cpu"}:
                     result.peak_bytes = _memory_alone(args, what, preset, size, result.name)
             title = f"{preset}, {args.batch} x {size} x {size}"
             rows = groups[title] = report.summary(results, OURS, REFERENCE, flops, peak)
