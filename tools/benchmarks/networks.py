@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -40,7 +41,7 @@ def ours(cfg: MPRNetConfig, params: Params, images: np.ndarray, dtype: str) -> C
     sizes = cpu.faster_config(cfg) if on_cpu else cfg
     batch, height, width, _ = images.shape
     start = time.perf_counter()
-    share = batch // jax.local_device_count() if on_cpu else batch
+    share = batch // math.gcd(batch, jax.local_device_count()) if on_cpu else batch
     calls = []
     for number, first in enumerate(range(0, batch, share)):
         program = compiled(Program(sizes, dtype, 3, None, height, width, share), number)

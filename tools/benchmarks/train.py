@@ -1,6 +1,7 @@
 """`benchmark.py train`: one training step against PyTorch."""
 
 import argparse
+import math
 import os
 import time
 from typing import Any
@@ -63,7 +64,8 @@ def ours(
     """The step of mprnet_jax.train; its state's buffers are donated from step to step."""
     optimizer = optax.adam(LEARNING_RATE)
     loss = stages_loss("charbonnier_edge", clip=False)
-    mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
+    count = math.gcd(len(batch["input"]), jax.device_count())
+    mesh = jax.make_mesh((count,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:count])
     model = MPRNet(cfg, dtype=jax.numpy.dtype(dtype), remat=remat)
     step = make_train_step(model, optimizer, loss, ema_decay=0.999, mesh=mesh)
     state = jax.device_put(init_state(params, optimizer), NamedSharding(mesh, PartitionSpec()))
