@@ -26,7 +26,7 @@ from mprnet_jax import folders, infer
 read = folders.open_checked
 restore = folders.restore_picture
 def named(job):
-    print(f"opened {job.source.name}\n", end="", flush=True)  # one write: two threads read
+    print(f"opened {job.source.name}\\n", end="", flush=True)  # one write: two threads read
     return read(job)
 def slow(*arguments):
     print("restoring", flush=True)
