@@ -3,7 +3,7 @@
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 READERS = 2  # threads
@@ -25,7 +25,8 @@ def overlapped(
 
     `work` runs in the caller's thread, or with `workers` in as many threads; `read` and `write` in threads of their
     own, ahead of it and behind it. What is in memory at once weighs at most `room`; an item that weighs more is alone.
-    When the caller stops, by Ctrl-C for example, nothing more is begun, and what has been worked on is still written.
+    When the caller stops, by Ctrl-C for example, nothing more is begun; what the threads work on is finished, and
+    what has been worked on is written.
     """
     waiting = iter(items)
     upcoming: Item | None = next(waiting, None)
@@ -52,7 +53,10 @@ def overlapped(
                     item, heavy, future = writing.popleft()
                     error = future.exception()
                 elif working and (len(working) == workers or not reading):
-                    item, heavy, future = working.popleft()
+                    wait([future for *_, future in working], return_when=FIRST_COMPLETED)
+                    ended = next(job for job in working if job[2].done())  # not the oldest: a small one is done sooner
+                    working.remove(ended)
+                    item, heavy, future = ended
                     error = future.exception()
                     if error is None:
                         writing.append((item, heavy, writers.submit(write, item, future.result())))
@@ -69,7 +73,10 @@ def overlapped(
                 yield item, error
         finally:
             readers.shutdown(wait=False, cancel_futures=True)
-            here.shutdown(wait=False, cancel_futures=True)
+            here.shutdown(wait=True, cancel_futures=True)
+            for item, _, future in working:  # empty, unless the caller stopped
+                if not future.cancelled() and future.exception() is None:
+                    writers.submit(write, item, future.result())
 
 
 class _Here(Executor):

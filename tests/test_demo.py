@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import struct
+import subprocess
 import sys
 import time
 import urllib.parse
@@ -14,6 +15,7 @@ import zlib
 from pathlib import Path
 
 import httpx
+import jax
 import numpy as np
 import pytest
 from demo_server import serving, tiny_bundle, upload, wait_until
@@ -23,7 +25,6 @@ from PIL import Image
 
 from mprnet_jax import demo, images
 from mprnet_jax.errors import UserError
-from mprnet_jax.infer import main as infer
 from mprnet_jax.pretrained import PRETRAINED
 from mprnet_jax.restore import Restorer
 from mprnet_jax.web.guard import Guard
@@ -75,8 +76,11 @@ def ask(server, photo, **options):
 
 
 def by_command(server, photo, folder, *options):
+    """In a process of its own, as the page is: this one has other devices, for which XLA takes other kernels."""
     where = ("--checkpoint", str(server.checkpoint), "--input", str(photo), "--output", str(folder))
-    infer([*where, "--tile", "32", "--no-compile-cache", *options])
+    command = [sys.executable, "-m", "mprnet_jax.infer", *where, "--tile", "32", *options]
+    cache = {"JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir}
+    subprocess.run(command, check=True, capture_output=True, env=os.environ | cache)
     return folder / photo.name
 
 

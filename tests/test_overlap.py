@@ -28,7 +28,7 @@ def test_every_item_goes_through(workers):
     written = []
     write = lambda i, done: written.append(done)
     outcome = put_through(range(20), lambda i: i * 2, lambda i, value: value + 1, write, workers)
-    assert outcome == [(i, None) for i in range(20)]
+    assert sorted(outcome) == [(i, None) for i in range(20)]  # in the order in which they end
     assert sorted(written) == [2 * i + 1 for i in range(20)]
 
 
@@ -53,6 +53,36 @@ def test_several_workers_work_at_once():
     assert [error for _, error in put_through(range(6), work=lambda *_: at_once.wait() and None, workers=3)] == [
         None
     ] * 6
+
+
+def test_an_item_that_takes_long_keeps_no_worker_from_the_next_ones():
+    others_done = threading.Event()
+    count = iter(range(1, 9))
+
+    def work(item, _):
+        if item == 0:
+            assert others_done.wait(20)
+        elif next(count) == 8:
+            others_done.set()
+
+    outcome = put_through(range(9), work=work, workers=2)
+    assert sorted(outcome) == [(i, None) for i in range(9)]
+    assert outcome.index((0, None)) >= 7
+
+
+def test_what_the_threads_work_on_when_the_caller_stops_is_written():
+    begun, written = [], []
+
+    def work(item, _):
+        begun.append(item)
+        time.sleep(0.2)
+
+    write = lambda item, _: written.append(item)
+    items = overlapped(range(9), lambda item: item, work, write, weight=lambda item: 1, room=9, workers=2)
+    next(items)
+    items.close()
+    assert sorted(written) == sorted(begun)
+    assert 1 <= len(written) < 9
 
 
 def test_no_more_is_in_memory_than_there_is_room_for():

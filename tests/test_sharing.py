@@ -19,17 +19,18 @@ from mprnet_jax.model import init_params
 from mprnet_jax.whole_files import ENDING
 
 PICTURES = 10
-# The command, which names each picture that it restores, and takes its time for it.
+# The command, which names each picture that it restores, and takes its time for it. Several threads print: lines are
+# written whole.
 COMMAND = """
 import sys, time
 from mprnet_jax import folders, infer
 read = folders.open_checked
 restore = folders.restore_picture
 def named(job):
-    print(f"opened {job.source.name}\\n", end="", flush=True)  # one write: two threads read
+    print(f"opened {job.source.name}\\n", end="", flush=True)
     return read(job)
 def slow(*arguments):
-    print("restoring", flush=True)
+    print("restoring\\n", end="", flush=True)
     time.sleep(float(sys.argv[1]))
     return restore(*arguments)
 folders.open_checked, folders.restore_picture = named, slow
@@ -81,18 +82,22 @@ def check_whole(folder):
     return len(found)
 
 
-def test_stopped_in_the_middle_a_batch_leaves_whole_files_and_goes_on(folder, capsys):
-    code, _ = stop_after(start(folder, seconds=0.3), 4, signal.SIGKILL)
+@pytest.mark.parametrize("devices", [1, 2])
+def test_stopped_in_the_middle_a_batch_leaves_whole_files_and_goes_on(folder, capsys, devices):
+    # With two devices pictures 1 and 2 are restored side by side, then 3 and 4, then 5: 1 and 2 are written by then.
+    on_devices = ("--devices", str(devices))
+    code, _ = stop_after(start(folder, *on_devices, seconds=0.5), 5, signal.SIGKILL)
     assert code == -signal.SIGKILL
     killed_at = check_whole(folder)
-    assert 1 <= killed_at < 4
+    assert 1 <= killed_at < 5
 
-    code, errors = stop_after(start(folder, seconds=1.5), 3, signal.SIGINT)
+    code, errors = stop_after(start(folder, *on_devices, seconds=1.5), 3, signal.SIGINT)
     assert code == 130
     assert errors.splitlines()[-1] == "mprnet_jax.infer: stopped by Ctrl-C"
     assert "Traceback" not in errors
     stopped_at = check_whole(folder)
-    assert stopped_at == killed_at + 2  # what had been restored is written before the end
+    # What had been restored is written before the end, and with two devices what they were at.
+    assert stopped_at - killed_at in ((2,) if devices == 1 else (3, 4))
     assert not list((folder / "out").glob(f"*{ENDING}"))
 
     (folder / "out" / f".left{ENDING}").write_bytes(b"half of a picture")
