@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mprnet_jax import memory
 from mprnet_jax.cores import cores
 from mprnet_jax.model import Concatenation, MPRNet, MPRNetConfig, Params, abstract_params
 
@@ -58,14 +59,19 @@ def compiler_options(cfg: MPRNetConfig) -> dict[str, str]:
     return without_default if narrow and _several_cores() else {}
 
 
-def compile_with_options(lowered: jax.stages.Lowered, options: dict[str, str]) -> jax.stages.Compiled:
-    """Compile, without the options if this version of XLA does not know one: it renames what is experimental."""
+def compile_with_options(lowered: jax.stages.Lowered, options: dict[str, str] | None = None) -> jax.stages.Compiled:
+    """Compile, without the options if this version of XLA does not know one: it renames what is experimental.
+
+    The compiler's memory is free afterwards: the program may need it.
+    """
     try:
         return lowered.compile(compiler_options=options)
     except jax.errors.JaxRuntimeError as error:
-        if not any(name in str(error) for name in options):
+        if not any(name in str(error) for name in options or ()):
             raise
         return lowered.compile()
+    finally:
+        memory.return_freed()
 
 
 def widen(params: Params, cfg: MPRNetConfig) -> Params:

@@ -1,5 +1,7 @@
 """How much memory there is, and how much a compiled program takes."""
 
+import ctypes
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -32,3 +34,11 @@ def needed_bytes(compiled: Any) -> int:
     """Memory that a compiled program takes while it runs, beyond its arguments, as XLA plans it."""
     analysis = compiled.memory_analysis()
     return analysis.temp_size_in_bytes + analysis.output_size_in_bytes
+
+
+def return_freed() -> None:
+    """Let the system have what is freed. Linux's C library keeps it for later: after XLA's compiler, up to 1.5 GB."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none, and keep less
+        if trim is not None:
+            trim(0)

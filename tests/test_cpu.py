@@ -1,13 +1,15 @@
 """What cpu.py changes for speed leaves the network's answers as they are."""
 
 import functools
+import os
+from pathlib import Path
 
 import jax
 import numpy as np
 import optax
 import pytest
 
-from mprnet_jax import cpu
+from mprnet_jax import cpu, memory
 from mprnet_jax.losses import stages_loss
 from mprnet_jax.model import PRESETS, MPRNet, MPRNetConfig, init_params
 from mprnet_jax.train_step import init_state, make_train_step
@@ -131,6 +133,22 @@ def test_options_of_the_compiler_are_for_narrow_networks_on_several_cores(monkey
 def test_an_option_that_xla_does_not_know_is_left_out():
     lowered = jax.jit(lambda: 7).lower()
     assert cpu.compile_with_options(lowered, {"xla_cpu_no_such_option": "1"})() == 7
+
+
+def test_what_the_compiler_freed_goes_back_to_the_system(monkeypatch):
+    calls = []
+    monkeypatch.setattr(memory, "return_freed", lambda: calls.append(1))
+    cpu.compile_with_options(jax.jit(lambda: 7).lower())
+    assert calls == [1]
+
+
+def test_freed_memory_goes_back_to_the_system():
+    resident = lambda: int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    blocks = [np.ones(8_000) for _ in range(4_000)]  # 256 MB, in blocks that the C library takes from its heap
+    blocks[:-1] = []  # the last one keeps the heap's end where it is
+    before = resident()
+    memory.return_freed()
+    assert before - resident() > 200e6
 
 
 @pytest.mark.parametrize("devices", [1, 4])
