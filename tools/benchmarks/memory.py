@@ -88,13 +88,15 @@ def _alone(args: argparse.Namespace, megapixels: float) -> dict[str, Any]:
 
 def _plot(path: Path, rows: list[dict[str, Any]], title: str) -> None:
     figure = report.new_figure(8, 3.2)
-    x = [row["megapixels"] for row in rows]
+    kinds = {"whole": [row for row in rows if row["tiles"] == 1], "in tiles": [row for row in rows if row["tiles"] > 1]}
     for ax, key, scale, label in zip(
         figure.subplots(1, 2), ("peak_bytes", "seconds"), (1e9, 1), ("peak memory, GB", "seconds"), strict=True
     ):
-        ax.plot(x, [row[key] / scale for row in rows], marker="o")
+        for kind, some in kinds.items():
+            ax.plot([row["megapixels"] for row in some], [row[key] / scale for row in some], marker="o", label=kind)
         ax.set(xlabel="megapixels", ylabel=label, ylim=(0, None))
         ax.grid(alpha=0.3)
+        ax.legend()
     figure.suptitle(title, fontsize=10)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)

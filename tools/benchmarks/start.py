@@ -10,7 +10,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks import report, timing
+from mprnet_jax import images
 from mprnet_jax.errors import UserError
 from mprnet_jax.infer import SAMPLES
 
@@ -22,11 +25,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", default="denoising", help="whose shipped weights [%(default)s]")
     parser.add_argument("--input", type=Path, help="a picture [the task's first sample]")
     parser.add_argument("--starts", type=int, default=4, help="times the command runs [%(default)s]")
+    parser.add_argument(
+        "--sizes", type=int, default=100, help="pictures of a folder, each of its own size [%(default)s]"
+    )
     parser.add_argument("--output", type=Path, metavar="FILE.json", help="write JSON")
 
 
 def main(args: argparse.Namespace) -> None:
-    """Time of `python -m mprnet_jax.infer` on one photo, from an empty compile cache on, and of its import.
+    """Time of `python -m mprnet_jax.infer` on one photo, from an empty compile cache on, and of its import; then on a
+    folder of small pictures that are all of different sizes.
 
     CPU s is what the process and its threads computed; on a busy machine the wall time is longer. programs: those that
     XLA compiled, and those that came from the cache.
@@ -44,6 +51,10 @@ def main(args: argparse.Namespace) -> None:
             command = [sys.executable, "-m", "mprnet_jax.infer", "--task", args.task, "--input", str(picture)]
             rows.append({"name": f"start {number + 1}", **_run([*command, "--output", output], environment)})
             rows.append({"name": "  import", **_run([sys.executable, "-c", "import mprnet_jax.infer"], environment)})
+        sizes = _folder_of_sizes(Path(folder) / "sizes", args.sizes)
+        # After one stage: as many programs as for three, which would only take longer.
+        command = [sys.executable, "-m", "mprnet_jax.infer", "--task", args.task, "--input", str(sizes), "--stage", "1"]
+        rows.append({"name": f"{args.sizes} sizes", **_run([*command, "--output", f"{folder}/sized"], environment)})
     cells = [
         [row["name"], f"{row['wall_s']:.2f}", f"{row['cpu_s']:.2f}", str(row["compiled"]), str(row["from_cache"])]
         for row in rows
@@ -52,6 +63,14 @@ def main(args: argparse.Namespace) -> None:
     if args.output:
         machine = report.machine(timing.use_threads(None))
         report.save(args.output, {"command": {"what": "start"}, "machine": machine, "results": rows})
+
+
+def _folder_of_sizes(folder: Path, count: int) -> Path:
+    """Pictures of 48 pixels a side and more, no two of one height or width."""
+    rng = np.random.default_rng(0)
+    for number, (height, width) in enumerate(zip(*rng.permuted([range(48, 48 + count)] * 2, axis=1), strict=True)):
+        images.write(folder / f"{number:03d}.png", rng.integers(0, 256, (height, width, 3), np.uint8))
+    return folder
 
 
 def _run(command: list[str], environment: dict[str, str]) -> dict[str, Any]:
