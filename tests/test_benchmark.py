@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mprnet_jax import images
+
 TOOLS = Path(__file__).parent.parent / "tools"
 
 
@@ -126,3 +128,11 @@ def test_contestants_give_the_same_answer_and_are_written_with_a_plot(tmp_path, 
     assert rows["mprnet_jax"]["min_s"] > 0
     assert output.with_suffix(".svg").read_text().count("<svg") == 1
     assert "PyTorch eager" in capsys.readouterr().out
+
+
+def test_the_folder_of_sizes_has_no_size_twice(tmp_path):
+    from benchmarks import start
+
+    folder = start._folder_of_sizes(tmp_path / "sizes", 30)
+    shapes = [images.read(path).shape[:2] for path in images.find(folder)]
+    assert len({h for h, _ in shapes}) == len({w for _, w in shapes}) == 30
