@@ -7,7 +7,9 @@ all, two pixels share the registers. Both are exact. docs/performance.md has the
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
@@ -19,7 +21,8 @@ from mprnet_jax import memory
 from mprnet_jax.cores import cores
 from mprnet_jax.model import Concatenation, MPRNet, MPRNetConfig, Params, abstract_params
 
-# Channels of a 3 x 3 convolution -> more channels in less time. Others gain nothing. Measured: AVX-512, jaxlib 0.10.
+# Channels of a 3 x 3 convolution -> more channels in less time, on AVX-512 (16 float32 in a register), jaxlib 0.10.
+# Others gain nothing, and without AVX-512 none does: with 8 in a register, multiples of 8 are as fast as those of 16.
 FASTER_WIDTHS = {28: 32, 52: 64, 56: 64, 60: 64, 120: 128}
 # XLA's kernel takes one core for 40 channels, two for 48.
 FASTER_ON_SEVERAL_CORES = {**FASTER_WIDTHS, 40: 48}
@@ -33,6 +36,8 @@ LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 def faster_config(cfg: MPRNetConfig) -> MPRNetConfig:
     """The sizes to compute a network in: `cfg`, or wider where that is faster."""
+    if not _wide_registers():
+        return cfg
     c, s, o = cfg.n_feat, cfg.scale_unetfeats, cfg.scale_orsnetfeats
     widths = FASTER_ON_SEVERAL_CORES if _several_cores() else FASTER_WIDTHS
     faster = lambda channels: widths.get(channels, channels)
@@ -41,6 +46,15 @@ def faster_config(cfg: MPRNetConfig) -> MPRNetConfig:
     return dataclasses.replace(
         cfg, n_feat=wide, scale_unetfeats=per_level, scale_orsnetfeats=max(faster(c + o) - wide, 0)
     )
+
+
+@functools.cache
+def _wide_registers() -> bool:
+    """Whether the processor has AVX-512."""
+    try:
+        return "avx512f" in Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
+    except OSError:  # no Linux
+        return False
 
 
 def _several_cores() -> bool:
@@ -52,11 +66,12 @@ def compiler_options(cfg: MPRNetConfig) -> dict[str, str]:
     """What to compile a network with.
 
     XLA's default kernels (YNNPACK) take one core for most convolutions of few channels, and the older ones (Eigen) all.
-    The older ones need a quarter more of a core's time, so one core is better off with the default.
+    The older ones need up to a quarter more of a core's time, so one core is better off with the default. Without
+    AVX-512, they are ahead on several cores for many channels, too.
     """
     without_default = {"xla_cpu_experimental_ynn_fusion_type": ""}
     narrow = cfg.n_feat + cfg.scale_orsnetfeats < WIDE
-    return without_default if narrow and _several_cores() else {}
+    return without_default if _several_cores() and (narrow or not _wide_registers()) else {}
 
 
 def compile_with_options(lowered: jax.stages.Lowered, options: dict[str, str] | None = None) -> jax.stages.Compiled:

@@ -18,6 +18,12 @@ from mprnet_jax.train_step import init_state, make_train_step
 SLOW = MPRNetConfig(n_feat=8, scale_unetfeats=20, scale_orsnetfeats=48, num_cab=1)
 
 
+@pytest.fixture(autouse=True)
+def avx512(monkeypatch):
+    """The widths of a processor with AVX-512, whatever this one has."""
+    monkeypatch.setattr(cpu, "_wide_registers", lambda: True)
+
+
 def image(height=16, width=24):
     return np.random.default_rng(0).random((2, height, width, 3), dtype=np.float32)
 
@@ -128,6 +134,16 @@ def test_options_of_the_compiler_are_for_narrow_networks_on_several_cores(monkey
     assert cpu.compiler_options(PRESETS["deraining"]) == {}
     monkeypatch.setattr(cpu, "_several_cores", lambda: False)
     assert cpu.compiler_options(PRESETS["light"]) == {}
+
+
+def test_without_avx512_no_width_changes_and_all_networks_take_the_older_kernels_on_several_cores(monkeypatch):
+    monkeypatch.setattr(cpu, "_wide_registers", lambda: False)
+    monkeypatch.setattr(cpu, "_several_cores", lambda: True)
+    for cfg in (SLOW, *PRESETS.values()):
+        assert cpu.faster_config(cfg) == cfg
+        assert cpu.compiler_options(cfg) == cpu.compiler_options(PRESETS["light"]) != {}
+    monkeypatch.setattr(cpu, "_several_cores", lambda: False)
+    assert cpu.compiler_options(PRESETS["deraining"]) == {}
 
 
 def test_an_option_that_xla_does_not_know_is_left_out():
