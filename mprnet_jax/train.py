@@ -25,6 +25,7 @@ from mprnet_jax.cores import cores, make_devices_of_cores
 from mprnet_jax.data import opening, pipeline, sources
 from mprnet_jax.distributed import check_alike, failing_together, is_lead, stop_requests
 from mprnet_jax.errors import UserError, exit_on_user_error
+from mprnet_jax.memory import restart_with_huge_pages
 from mprnet_jax.model import count_parameters
 from mprnet_jax.overrides import apply_overrides
 from mprnet_jax.training_run import Run, out_of_memory_is_told
@@ -189,4 +190,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    restart_with_huge_pages()
     main()

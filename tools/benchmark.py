@@ -2,9 +2,11 @@
 
 import argparse
 import importlib
+import sys
 from collections.abc import Sequence
 
 from mprnet_jax.errors import exit_on_user_error
+from mprnet_jax.memory import restart_with_huge_pages
 
 # Subcommand -> module of benchmarks with add_arguments and main.
 SUBJECTS = {"restore": "restore", "train": "train", "start": "start", "memory": "memory", "evaluate": "scores"}
@@ -26,4 +28,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["train"]:  # as mprnet_jax.train does; PyTorch gets them, too
+        restart_with_huge_pages()
     main()
