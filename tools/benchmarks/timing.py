@@ -68,7 +68,8 @@ def use_threads(count: int | None) -> int:
 def interleave(
     builders: dict[str, Callable[[], Contestant]], rounds: int, report: Callable[[str], None] = lambda _: None
 ) -> list[Result]:
-    """Build all contestants, run each once to warm up, then each once a round.
+    """Build all contestants, run each once to warm up, then each in turn once a round, after a run that is not timed:
+    meanwhile the system may have taken back memory, and a virtual machine's host takes seconds to return a gigabyte.
 
     One that raises Missing is kept with its reason.
     """
@@ -88,6 +89,7 @@ def interleave(
         for name, contestant in contestants.items():
             report(f"{name}: round {number + 1} of {rounds}")
             time.sleep(PAUSE)
+            contestant.run()
             wall, cpu = time.perf_counter(), time.process_time()
             contestant.run()
             results[name].wall.append(time.perf_counter() - wall)
