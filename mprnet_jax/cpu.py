@@ -29,7 +29,7 @@ FASTER_ON_SEVERAL_CORES = {**FASTER_WIDTHS, 40: 48}
 WIDE = 48  # channels, from which on XLA's kernel takes all cores
 FEW_CHANNELS = 16  # of a convolution's input and output: one vector register of float32
 STRIP_PIXELS = 2048  # of the kernels' gradients: with their neighbourhoods, about a core's cache
-STRIPS_FROM = 40  # channels on both sides
+STRIPS_FROM = 16  # channels on both sides
 CONCATENATING = ("concat12", "concat23")  # convolutions that read two groups of n_feat channels
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 
@@ -189,12 +189,12 @@ def _two_pixels_at_once(x: jax.Array, kernel: jax.Array) -> jax.Array:
 def _kernel_gradient(x: jax.Array, gradient: jax.Array, kernel: jax.Array) -> jax.Array:
     """Of the convolution by its kernel: gradient (O pixels) times neighbourhoods (pixels k k C), some rows at a time.
 
-    XLA's own convolution for it runs at a quarter to a half of this speed where there are many channels; all rows at
-    once would not fit in the cache.
+    XLA's own convolution for it runs at a quarter to a half of this speed, where a device has one image with few
+    channels at a sixth; all rows at once would not fit in the cache.
     """
     n, h, w, channels = x.shape
     k, features = kernel.shape[0], kernel.shape[3]
-    if min(channels, features) < STRIPS_FROM:  # nothing gained, and half as long again to compile
+    if min(channels, features) < STRIPS_FROM:  # the first and the last convolution: little work
         plain = lambda array: jax.lax.conv_general_dilated(x, array, (1, 1), "SAME", dimension_numbers=LAYOUT)
         return jax.vjp(plain, kernel)[1](gradient)[0]
     rows = next(rows for rows in (8, 4, 2, 1) if h % rows == 0 and (n * rows * w <= STRIP_PIXELS or rows == 1))
