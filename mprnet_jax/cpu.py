@@ -129,13 +129,25 @@ def fast_convolutions() -> Iterator[None]:
     Contexts that are entered later, like canvas.py's, see each layer as before.
     """
 
+    activated = None  # the latest PReLU's output, and its input and slope
+
     def convolve(call: Callable, args: tuple, kwargs: dict[str, Any], context: nn.module.InterceptorContext) -> Any:
+        nonlocal activated
         module = context.module
         if isinstance(module, Concatenation):
             return concatenate(*args)
-        if not isinstance(module, nn.Conv) or context.method_name != "__call__" or module.is_initializing():
+        if context.method_name != "__call__" or module.is_initializing():
             return call(*args, **kwargs)
-        return convolution(args[0], module.get_variable("params", "kernel").astype(module.dtype))
+        if isinstance(module, nn.PReLU):
+            x, slope = args[0], module.get_variable("params", "negative_slope").astype(args[0].dtype)
+            activated = prelu(x, slope), (x, slope)
+            return activated[0]
+        if not isinstance(module, nn.Conv):
+            return call(*args, **kwargs)
+        kernel = module.get_variable("params", "kernel").astype(module.dtype)
+        if activated is not None and args[0] is activated[0]:
+            return convolution_of_prelu(*activated[1], kernel)
+        return convolution(args[0], kernel)
 
     with nn.intercept_methods(convolve):
         yield
@@ -174,6 +186,33 @@ def _backward(saved: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[
 convolution.defvjp(_forward, _backward)
 
 
+def prelu(x: jax.Array, slope: jax.Array) -> jax.Array:
+    """x, or slope x where x is negative."""
+    return jnp.where(x >= 0, x, slope * x)
+
+
+@jax.custom_vjp
+def convolution_of_prelu(x: jax.Array, slope: jax.Array, kernel: jax.Array) -> jax.Array:
+    """`convolution` of `prelu`, with the PReLU computed again for the gradient: a quarter less of features to keep."""
+    return convolution(prelu(x, slope), kernel)
+
+
+def _forward_prelu(x: jax.Array, slope: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple]:
+    return convolution_of_prelu(x, slope, kernel), (x, slope, kernel)
+
+
+def _backward_prelu(saved: tuple, gradient: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    x, slope, kernel = saved
+    # prelu(x, slope) in other words: XLA merges what is written alike, and would keep the forward pass's.
+    again = x * jnp.where(x < 0, slope, 1)
+    gradient, kernel_gradient = _backward((again, kernel), gradient)
+    slope_gradient = jnp.sum(jnp.where(x < 0, x * gradient, 0))
+    return jnp.where(x >= 0, gradient, slope * gradient), slope_gradient.astype(slope.dtype), kernel_gradient
+
+
+convolution_of_prelu.defvjp(_forward_prelu, _backward_prelu)
+
+
 def _two_pixels_at_once(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """The convolution for even W: the kernel stands twice side by side in one that is a column wider and has 2 O
     outputs; it moves two columns a step."""
@@ -198,7 +237,11 @@ def _kernel_gradient(x: jax.Array, gradient: jax.Array, kernel: jax.Array) -> ja
         plain = lambda array: jax.lax.conv_general_dilated(x, array, (1, 1), "SAME", dimension_numbers=LAYOUT)
         return jax.vjp(plain, kernel)[1](gradient)[0]
     rows = next(rows for rows in (8, 4, 2, 1) if h % rows == 0 and (n * rows * w <= STRIP_PIXELS or rows == 1))
-    padded = jnp.pad(x, ((0, 0), (k // 2, k // 2), (k // 2, k // 2), (0, 0)))
+    # Zero, which XLA does not know before it has the gradient. It would else keep a padded copy of every layer's input
+    # from the forward pass on.
+    zero = jnp.minimum(jnp.abs(gradient[0, 0, 0, 0]), 0).astype(x.dtype)
+    edge = (k // 2, k // 2, 0)
+    padded = jax.lax.pad(x, zero, ((0, 0, 0), edge, edge, (0, 0, 0)))
 
     def add_strip(total: jax.Array, strip: jax.Array) -> tuple[jax.Array, None]:
         take = lambda array, count: jax.lax.dynamic_slice_in_dim(array, strip * rows, count, axis=1)

@@ -1,6 +1,13 @@
-"""Settings for all tests: four virtual CPU devices, no silent rank promotion, a compile cache between runs."""
+"""Settings for all tests: four virtual CPU devices, no silent rank promotion, a compile cache between runs, and
+programs that are compiled fast rather than run fast: most of the tests' time is compiling small networks."""
 
+import os
 from pathlib import Path
+
+# Before JAX is imported, and for the commands that tests start, which would else compile for half a minute each.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parent.parent / ".pytest_cache" / "jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 
 import jax
 import numpy as np
@@ -10,11 +17,24 @@ from mprnet_jax.model import MPRNetConfig
 
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parent.parent / ".pytest_cache" / "jax"))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 # Reduction 1: at such widths a dead ReLU in the channel attention would look like a missing gradient.
 TINY = MPRNetConfig(n_feat=6, scale_unetfeats=2, scale_orsnetfeats=4, num_cab=1, reduction=1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slow ones first: at the end one process would wait for the other's."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+@pytest.fixture
+def optimised(monkeypatch):
+    """Programs as users run them, for tests of large pictures."""
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "0")
+    before = jax.config.jax_disable_most_optimizations
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture

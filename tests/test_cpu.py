@@ -87,6 +87,29 @@ def test_convolution_and_its_gradients_are_those_of_xla(kernel_size, channels, s
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5 * np.abs(theirs).max())
 
 
+def test_prelus_are_computed_again_for_the_gradient_and_not_kept():
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(1, 32, 32, 16)).astype(np.float32)
+    slopes = np.linspace(-0.5, 0.5, 6, dtype=np.float32)
+    kernels = rng.normal(scale=0.1, size=(6, 3, 3, 16, 16)).astype(np.float32)
+
+    def gradients(layer):
+        def loss(slopes, kernels):
+            features = x
+            for slope, kernel in zip(slopes, kernels, strict=True):
+                features = layer(features, slope, kernel)
+            return (features**2).mean()
+
+        program = jax.jit(jax.grad(loss, argnums=(0, 1))).lower(slopes, kernels).compile()
+        return program(slopes, kernels), memory.needed_bytes(program)
+
+    keeping = lambda x, slope, kernel: cpu.convolution(jax.nn.leaky_relu(x, slope), kernel)
+    (expected, needed), (ours, less) = gradients(keeping), gradients(cpu.convolution_of_prelu)
+    for mine, theirs in zip(ours, expected, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5 * np.abs(theirs).max())
+    assert less < 0.8 * needed
+
+
 @pytest.mark.slow  # compiling takes half a minute
 def test_gradients_of_the_parameters_are_those_of_the_plain_network():
     cfg = MPRNetConfig(n_feat=6, scale_unetfeats=2, scale_orsnetfeats=22, num_cab=1, reduction=1)

@@ -1,7 +1,6 @@
 """Restoring with Ray: the same pictures as infer, whatever fails on the way, from folders and from buckets."""
 
 import dataclasses
-import os
 import pickle
 import runpy
 import subprocess
@@ -190,9 +189,8 @@ def test_a_bucket_that_cannot_be_reached_is_told_in_one_line(uri, message):
 # --- on a cluster ---
 
 
-def run_python(folder, *command):
-    environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(folder / "cache")}
-    return subprocess.run([sys.executable, *map(str, command)], env=environment, capture_output=True, text=True)
+def run_python(*command):
+    return subprocess.run([sys.executable, *map(str, command)], capture_output=True, text=True)
 
 
 @pytest.mark.slow
@@ -202,7 +200,7 @@ def test_two_workers_restore_a_folder_as_infer_does_and_go_on_where_they_stopped
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "c.png").write_bytes(b"kept")
     command = (TOOL, "--checkpoint", checkpoint, "--input", pictures, "--output", tmp_path / "out")
-    done = run_python(tmp_path, *command, "--cpus-per-worker", 1, "--workers", 2)
+    done = run_python(*command, "--cpus-per-worker", 1, "--workers", 2)
     assert done.returncode == 2, done.stderr
     assert "4 restored, 1 there already" in done.stdout
     assert "1 failed, by 2 workers" in done.stdout
@@ -254,7 +252,7 @@ if __name__ == "__main__":
 def test_a_picture_that_kills_its_workers_is_given_up_and_the_others_are_done(tmp_path, pictures, checkpoint):
     pytest.importorskip("ray")
     (tmp_path / "dying.py").write_text(DYING)
-    done = run_python(tmp_path, tmp_path / "dying.py", pictures, tmp_path / "out", checkpoint)
+    done = run_python(tmp_path / "dying.py", pictures, tmp_path / "out", checkpoint)
     assert done.returncode == 0, done.stderr
     printed = done.stdout.splitlines()
     lines = [line for line in printed if "|" in line]  # Ray tells of deaths, too, whenever it likes

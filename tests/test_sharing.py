@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,8 +21,9 @@ PICTURES = 10
 # The command, which names each picture that it restores, and takes its time for it. Several threads print: lines are
 # written whole.
 COMMAND = """
-import sys, time
+import signal, sys, time
 from mprnet_jax import folders, infer
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a script's background starts
 read = folders.open_checked
 restore = folders.restore_picture
 def named(job):
@@ -52,10 +52,9 @@ def arguments(folder, *options):
 
 
 def start(folder, *options, seconds=0.0, **environment):
-    cache = Path(__file__).parent.parent / ".pytest_cache" / "jax"
     return subprocess.Popen(
         [sys.executable, "-c", COMMAND, str(seconds), *arguments(folder, *options)],
-        env={**os.environ, "JAX_COMPILATION_CACHE_DIR": str(cache), **environment},
+        env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -53,10 +53,8 @@ def free_port() -> int:
 @contextlib.contextmanager
 def running(folder: Path, workdir: str, processes: int, devices: int, *options: str) -> Iterator[list]:
     """The processes of one run; killed at the end if they still are."""
-    cache = Path(__file__).parent.parent / ".pytest_cache" / "jax"  # or every start would compile for half a minute
     environment = {
         **os.environ,
-        "JAX_COMPILATION_CACHE_DIR": str(cache),
         "JAX_NUM_CPU_DEVICES": str(devices),
         "PYTHONUNBUFFERED": "1",
     }
