@@ -281,7 +281,7 @@ def test_steps_that_stay_not_finite_stop_the_run_with_the_remedy(tmp_path, confi
         def lower(self, *_):
             return self
 
-        def compile(self):
+        def compile(self, **_):
             return lambda state, _: (
                 state,
                 {"loss": jnp.nan * jnp.ones(()), **dict.fromkeys(names, jnp.array(next(counts)))},
