@@ -45,6 +45,15 @@ def return_freed() -> None:
             trim(0)
 
 
+def forget_traces() -> None:
+    """Let go of what JAX keeps to compile functions again, and let the system have it: 150 MB after a training step.
+
+    Compiled programs that somebody holds stay; a jitted function that is called again is traced again.
+    """
+    jax.clear_caches()
+    return_freed()
+
+
 def restart_with_huge_pages() -> None:
     """Start this very command anew, once, with a C library that asks the system for huge pages; first thing in it.
 

@@ -151,6 +151,7 @@ class Run:
         shape = (self.config.batch_size, self.config.patch_size, self.config.patch_size, 3)
         image = jax.ShapeDtypeStruct(shape, jnp.float32, sharding=self.sharded)
         compiled = cpu.compile_with_options(self.train_step.lower(state, {"input": image, "target": image}))
+        memory.forget_traces()
         needed, free = memory.needed_bytes(compiled), memory.available_bytes()
         if jax.local_devices()[0].platform == "cpu":  # virtual devices share the machine's
             needed *= jax.local_device_count()

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -18,6 +19,24 @@ def test_freed_memory_goes_back_to_the_system():
     before = resident()
     memory.return_freed()
     assert before - resident() > 200e6
+
+
+def test_programs_that_are_held_outlive_the_traces():
+    traced = []
+
+    @jax.jit
+    def double(x):
+        traced.append(x)
+        return 2 * x
+
+    held = double.lower(1.0).compile()
+    double(1.0)
+    assert len(traced) == 1
+    memory.forget_traces()
+    assert held(3.0) == 6
+    assert len(traced) == 1
+    assert double(3.0) == 6
+    assert len(traced) == 2
 
 
 @pytest.mark.parametrize("users_own", [None, "glibc.malloc.check=0"])
