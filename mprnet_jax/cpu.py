@@ -139,8 +139,8 @@ def fast_convolutions() -> Iterator[None]:
         if context.method_name != "__call__" or module.is_initializing():
             return call(*args, **kwargs)
         if isinstance(module, nn.PReLU):
-            x, slope = args[0], module.get_variable("params", "negative_slope").astype(args[0].dtype)
-            activated = prelu(x, slope), (x, slope)
+            slope = module.get_variable("params", "negative_slope").astype(args[0].dtype)
+            activated = call(*args, **kwargs), (args[0], slope)
             return activated[0]
         if not isinstance(module, nn.Conv):
             return call(*args, **kwargs)
@@ -186,15 +186,10 @@ def _backward(saved: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[
 convolution.defvjp(_forward, _backward)
 
 
-def prelu(x: jax.Array, slope: jax.Array) -> jax.Array:
-    """x, or slope x where x is negative."""
-    return jnp.where(x >= 0, x, slope * x)
-
-
 @jax.custom_vjp
 def convolution_of_prelu(x: jax.Array, slope: jax.Array, kernel: jax.Array) -> jax.Array:
-    """`convolution` of `prelu`, with the PReLU computed again for the gradient: a quarter less of features to keep."""
-    return convolution(prelu(x, slope), kernel)
+    """`convolution` of a PReLU, which is computed again for the gradient: a quarter less of features to keep."""
+    return convolution(jax.nn.leaky_relu(x, slope), kernel)
 
 
 def _forward_prelu(x: jax.Array, slope: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple]:
@@ -203,7 +198,7 @@ def _forward_prelu(x: jax.Array, slope: jax.Array, kernel: jax.Array) -> tuple[j
 
 def _backward_prelu(saved: tuple, gradient: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     x, slope, kernel = saved
-    # prelu(x, slope) in other words: XLA merges what is written alike, and would keep the forward pass's.
+    # leaky_relu(x, slope) in other words: XLA merges what is written alike, and would keep the forward pass's.
     again = x * jnp.where(x < 0, slope, 1)
     gradient, kernel_gradient = _backward((again, kernel), gradient)
     slope_gradient = jnp.sum(jnp.where(x < 0, x * gradient, 0))

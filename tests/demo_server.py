@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import httpx
-import jax
 from conftest import TINY
 
 from mprnet_jax.bundles import Bundle
@@ -64,7 +63,7 @@ def serving(folder, *arguments):
     command = [sys.executable, "-m", "mprnet_jax.demo", "--port", str(port), "--checkpoint", str(checkpoint)]
     # A short interval, so that a closed page is noticed soon. The others would be used if the page did not rule.
     settings = {"GRADIO_HEARTBEAT_INTERVAL": "0.2", "GRADIO_ALLOWED_PATHS": "/", "GRADIO_SHARE": "true"}
-    settings |= {"TMPDIR": str(temporary), "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir}
+    settings["TMPDIR"] = str(temporary)
     with log.open("w") as file:
         process = subprocess.Popen(
             [*command, *arguments], stdout=file, stderr=subprocess.STDOUT, env=os.environ | settings
