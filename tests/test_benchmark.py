@@ -101,7 +101,7 @@ def test_peak_memory_is_this_process_own_and_not_its_parents():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["restore", "--size", "20"], "a multiple of 8"),
+        (["restore", "--size", "20"], "multiples of 8"),
         (["restore", "--threads", "9999"], "--threads must be in 1.."),
         (["memory", "--megapixels", "0"], "must be positive"),
     ],

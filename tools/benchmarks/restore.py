@@ -11,7 +11,7 @@ NAMES = {"float32": side_by_side.OURS, "bfloat16": f"{side_by_side.OURS} bfloat1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    side_by_side.add_arguments(parser, sizes=[256], batch=1, presets=["deraining", "deblurring", "light"])
+    side_by_side.add_arguments(parser, sizes=["256"], batch=1, presets=["deraining", "deblurring", "light"])
     parser.add_argument("--dtype", nargs="+", choices=NAMES, default=["float32"], help="[%(default)s]")
     parser.add_argument("--compile", action="store_true", help="also torch.compile, which takes minutes to prepare")
 
@@ -25,9 +25,9 @@ def main(args: argparse.Namespace) -> None:
     side_by_side.run(args, "restore", prepare)
 
 
-def prepare(args: argparse.Namespace, preset: str, size: int) -> tuple[side_by_side.Builders, float | None]:
+def prepare(args: argparse.Namespace, preset: str, size: side_by_side.Size) -> side_by_side.Prepared:
     cfg, threads = PRESETS[preset], len(os.sched_getaffinity(0))
-    params, images = init_params(cfg, seed=0), networks.random_images(args.batch, size, size)
+    params, images = init_params(cfg, seed=0), networks.random_images(args.batch, *size)
     torch = lambda **options: lambda: networks.Torch(threads).contestant(cfg, params, images, **options)
     builders: side_by_side.Builders = {}
     for dtype in args.dtype:

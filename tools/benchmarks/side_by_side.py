@@ -23,13 +23,28 @@ REFERENCE = "PyTorch eager"
 LIBRARIES = ("torch", "onnx", "onnxruntime", "openvino")
 Builders = dict[str, Callable[[], timing.Contestant]]
 
-# (preset, height and width) -> contestants by name, and the operations of one run if they can be counted
-Prepare = Callable[[argparse.Namespace, str, int], tuple[Builders, float | None]]
+Size = tuple[int, int]  # height and width
+
+Prepared = tuple[Builders, float | None]  # contestants by name, and the operations of one run if they can be counted
+Prepare = Callable[[argparse.Namespace, str, Size], Prepared]  # of a preset at a size
 
 
-def add_arguments(parser: argparse.ArgumentParser, sizes: list[int], batch: int, presets: list[str]) -> None:
+def parse_size(text: str) -> Size:
+    """Height and width of "256", a square, or of "1280x720", a width and a height."""
+    width, _, height = text.partition("x")
+    return int(height or width), int(width)
+
+
+def add_arguments(parser: argparse.ArgumentParser, sizes: list[str], batch: int, presets: list[str]) -> None:
     parser.add_argument("--preset", nargs="+", choices=PRESETS, default=presets, help=f"[{' '.join(presets)}]")
-    parser.add_argument("--size", nargs="+", type=int, default=sizes, metavar="PIXELS", help="side [%(default)s]")
+    parser.add_argument(
+        "--size",
+        nargs="+",
+        type=parse_size,
+        default=[parse_size(size) for size in sizes],
+        metavar="PIXELS",
+        help=f"side of a square, or width and height as 1280x720 [{' '.join(sizes)}]",
+    )
     parser.add_argument("--batch", type=int, default=batch, help="images at once [%(default)s]")
     parser.add_argument("--rounds", type=int, default=5, help="timed runs of each contestant [%(default)s]")
     parser.add_argument("--threads", type=int, help="cores to use [all]")
@@ -41,8 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser, sizes: list[int], batch: int,
 
 def run(args: argparse.Namespace, what: str, prepare: Prepare) -> None:
     """Measure every preset at every size, print a table for each, and write the files."""
-    if args.rounds < 1 or args.batch < 1 or min(args.size) < 8 or any(size % 8 for size in args.size):
-        raise UserError("--rounds and --batch must be at least 1, and --size a multiple of 8")
+    if args.rounds < 1 or args.batch < 1 or any(side < 8 or side % 8 for size in args.size for side in size):
+        raise UserError("--rounds and --batch must be at least 1, and the sides of --size multiples of 8")
     threads = timing.use_threads(args.threads)
     make_devices_of_cores(math.gcd(args.batch, threads))  # as our commands do
     if args.alone:
@@ -56,7 +71,7 @@ def run(args: argparse.Namespace, what: str, prepare: Prepare) -> None:
             "take --threads 1 and the CPU ratio, or measure again when it is idle"
         )
     peak = timing.peak_flops()
-    print(f"largest product of matrices: {peak / 1e9:.0f} GFLOP/s in float32")
+    print(f"large product of matrices: {peak / 1e9:.0f} GFLOP/s in {timing.peak_product()[1]}")
     groups: dict[str, list[dict[str, Any]]] = {}
     for preset in args.preset:
         for size in args.size:
@@ -67,7 +82,8 @@ def run(args: argparse.Namespace, what: str, prepare: Prepare) -> None:
             for result in results:
                 if not args.no_memory and not result.missing and set(about["devices"]) == {"cpu"}:
                     result.peak_bytes = _memory_alone(args, what, preset, size, result.name)
-            title = f"{preset}, {args.batch} x {size} x {size}"
+            height, width = size
+            title = f"{preset}, {args.batch} x {height} x {width}"
             rows = groups[title] = report.summary(results, OURS, REFERENCE, flops, peak)
             print(f"\n{title}" + (f", {flops / 1e9:.0f} GFLOP" if flops else ""))
             report.print_rows(rows, OURS)
@@ -94,9 +110,9 @@ def _chosen(builders: Builders, only: list[str] | None) -> Builders:
     return chosen
 
 
-def _memory_alone(args: argparse.Namespace, what: str, preset: str, size: int, name: str) -> int | None:
+def _memory_alone(args: argparse.Namespace, what: str, preset: str, size: Size, name: str) -> int | None:
     """The host's memory that one contestant takes in a process of its own; None if it fails."""
-    command = [sys.executable, sys.argv[0], what, "--preset", preset, "--size", str(size), "--alone", name]
+    command = [sys.executable, sys.argv[0], what, "--preset", preset, "--size", f"{size[1]}x{size[0]}", "--alone", name]
     command += ["--batch", str(args.batch)]
     command += ["--threads", str(args.threads)] if args.threads else []
     for option in ("dtype", "compile", "bfloat16", "remat"):  # those that decide who takes part

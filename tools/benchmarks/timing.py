@@ -18,7 +18,9 @@ from mprnet_jax.errors import UserError
 
 # Seconds between two runs: OpenMP's threads go on spinning for a while, on the cores of the next contestant.
 PAUSE = 0.3
-PEAK_SIDE = 2048  # of the matrices whose product gives the machine's peak
+# The product of matrices that gives the machine's peak: side and type.
+PEAK_ON_CPU = 2048, "float32"
+PEAK_ON_GPU = 8192, "bfloat16"
 
 
 class Missing(Exception):
@@ -32,7 +34,7 @@ class Contestant:
     run: Callable[[], Any]  # waits for the end
     answer: Callable[[Any], np.ndarray]  # what run returned, for comparison; not timed
     compile_seconds: float | None = None  # None: it does not compile
-    device_bytes: Callable[[], int] | None = None  # peak memory of the accelerator; None: it computes in the host's
+    device_bytes: Callable[[], int] | None = None  # accelerator's memory that a run takes; None: it takes the host's
 
 
 @dataclasses.dataclass
@@ -80,6 +82,8 @@ def interleave(
         try:
             contestant = build()
             results[name].answer = contestant.answer(contestant.run())
+            if contestant.device_bytes:
+                results[name].peak_bytes = contestant.device_bytes()
         except Missing as reason:
             results[name].missing = str(reason)
             continue
@@ -94,9 +98,6 @@ def interleave(
             contestant.run()
             results[name].wall.append(time.perf_counter() - wall)
             results[name].cpu.append(time.process_time() - cpu)
-    for name, contestant in contestants.items():
-        if contestant.device_bytes:
-            results[name].peak_bytes = contestant.device_bytes()
     return list(results.values())
 
 
@@ -113,19 +114,28 @@ def host_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
+def peak_product() -> tuple[int, str]:
+    """Side and type of the matrices of `peak_flops`."""
+    import jax
+
+    return PEAK_ON_CPU if jax.default_backend() == "cpu" else PEAK_ON_GPU
+
+
 def peak_flops(rounds: int = 12) -> float:
-    """Floating-point operations a second in a large float32 product of matrices, the best of JAX and PyTorch."""
+    """Floating-point operations a second in a large product of matrices, the best of JAX and PyTorch."""
     import jax
     import jax.numpy as jnp
 
-    matrix = jax.random.normal(jax.random.key(0), (PEAK_SIDE, PEAK_SIDE))
-    products = [lambda: jnp.dot(matrix, matrix).block_until_ready()]
+    side, dtype = peak_product()
+    matrix = jax.random.normal(jax.random.key(0), (side, side), dtype)
+    multiply = jax.jit(jnp.dot)
+    products = [lambda: multiply(matrix, matrix).block_until_ready()]
     try:
         import torch
 
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        other = torch.rand(PEAK_SIDE, PEAK_SIDE, device=device)
-        products.append(lambda: (other @ other).cpu()[0, 0].item())
+        other = torch.randn(side, side, device=device, dtype=getattr(torch, dtype))
+        products.append(lambda: (other @ other)[0, 0].item())
     except ImportError:
         pass
     fastest = float("inf")
@@ -134,4 +144,4 @@ def peak_flops(rounds: int = 12) -> float:
             start = time.perf_counter()
             product()
             fastest = min(fastest, time.perf_counter() - start)
-    return 2 * PEAK_SIDE**3 / fastest
+    return 2 * side**3 / fastest

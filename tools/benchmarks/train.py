@@ -23,7 +23,7 @@ FORWARD_AND_BACKWARD = 3  # times the operations of restoring: the gradients of 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    side_by_side.add_arguments(parser, sizes=[128], batch=2, presets=["deraining", "light"])
+    side_by_side.add_arguments(parser, sizes=["128"], batch=2, presets=["deraining", "light"])
     parser.add_argument("--bfloat16", action="store_true", help="also in bfloat16, PyTorch with autocast")
     parser.add_argument("--remat", action="store_true", help="also ours with features computed again (for GPUs)")
 
@@ -37,12 +37,10 @@ def main(args: argparse.Namespace) -> None:
     side_by_side.run(args, "train", prepare)
 
 
-def prepare(args: argparse.Namespace, preset: str, size: int) -> tuple[side_by_side.Builders, float | None]:
+def prepare(args: argparse.Namespace, preset: str, size: side_by_side.Size) -> side_by_side.Prepared:
     cfg = PRESETS[preset]
     params = init_params(cfg, seed=0)
-    batch = {
-        side: networks.random_images(args.batch, size, size, seed) for seed, side in enumerate(("input", "target"))
-    }
+    batch = {side: networks.random_images(args.batch, *size, seed) for seed, side in enumerate(("input", "target"))}
     builders: side_by_side.Builders = {
         side_by_side.OURS: lambda: ours(cfg, params, batch),
         side_by_side.REFERENCE: lambda: theirs(cfg, params, batch),
@@ -82,7 +80,7 @@ def ours(
         jax.block_until_ready(state)
         return measured["loss"]
 
-    return Contestant(run, np.asarray, seconds, networks.device_bytes())
+    return Contestant(run, np.asarray, seconds, networks.device_bytes(compiled))
 
 
 def theirs(
