@@ -10,7 +10,7 @@ from PIL import Image, ImageEnhance
 
 from mprnet_jax import images
 from mprnet_jax.data import augment, opening, pipeline, sources
-from mprnet_jax.data.degrade import MotionBlur, Noise
+from mprnet_jax.data.degrade import DEGRADATIONS, MotionBlur, Noise
 from mprnet_jax.data.pairs import find_pairs
 from mprnet_jax.data.reading import Reader
 from mprnet_jax.data.splits import split_by_scene
@@ -82,6 +82,16 @@ def test_any_number_of_threads_and_of_worker_processes_gives_the_same_batches(ph
     alone = take(photos, 12, threads=1)
     assert_same(alone, take(photos, 12, threads=4, cache_bytes=0))
     assert_same(alone[3:], take(photos, 9, workers=2, start_step=3))
+
+
+@pytest.mark.parametrize("degradation", [kind() for kind in DEGRADATIONS.values()], ids=list(DEGRADATIONS))
+def test_crops_are_in_c_order_which_shared_memory_takes(photos, degradation, monkeypatch):
+    """In any other, batches of worker processes go through pipes, and closing them takes 25 seconds a process."""
+    cut, example = pipeline.CropAndAugment(32, degradation, saturation=0.5), photos.read(0)
+    monkeypatch.setattr(images, "to_float", lambda image: np.asfortranarray(image, np.float32))  # the worst there is
+    for seed in range(3):
+        crop = pipeline.to_float(cut.random_map(example, np.random.default_rng(seed)))
+        assert all(crop[side].flags.c_contiguous for side in ("input", "target"))
 
 
 def test_the_parts_of_several_processes_are_the_batch_of_one(photos):

@@ -30,13 +30,13 @@ def to_stored(light: np.ndarray) -> np.ndarray:
 
 def convolve(padded: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     """H W or H W C with a K x K kernel, K odd, where the kernel lies wholly inside: K - 1 less on both sides."""
-    size = len(kernel)
-    shape = [_fast_length(side) for side in padded.shape[:2]]
-    spectrum = np.fft.rfft2(kernel.astype(padded.dtype), shape).reshape(
-        shape[0], shape[1] // 2 + 1, *(1,) * (padded.ndim - 2)
-    )
-    whole = np.fft.irfft2(np.fft.rfft2(padded, shape, axes=(0, 1)) * spectrum, shape, axes=(0, 1))
-    return whole[size - 1 : padded.shape[0], size - 1 : padded.shape[1]]
+    height, width, *channels = padded.shape
+    size, shape = len(kernel), [_fast_length(side) for side in (height, width)]
+    # Each channel by itself: NumPy's FFT takes half as long again where neighbours in a row are not so in memory.
+    planes = np.ascontiguousarray(np.moveaxis(padded.reshape(height, width, -1), 2, 0))
+    whole = np.fft.irfft2(np.fft.rfft2(planes, shape) * np.fft.rfft2(kernel.astype(padded.dtype), shape), shape)
+    inner = np.moveaxis(whole[:, size - 1 : height, size - 1 : width], 0, 2)
+    return np.ascontiguousarray(inner).reshape(*inner.shape[:2], *channels)
 
 
 def _fast_length(side: int) -> int:
