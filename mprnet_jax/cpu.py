@@ -15,11 +15,9 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from mprnet_jax import memory
 from mprnet_jax.cores import cores
-from mprnet_jax.model import Concatenation, MPRNet, MPRNetConfig, Params, abstract_params
+from mprnet_jax.model import Concatenation, MPRNetConfig
 
 # Channels of a 3 x 3 convolution -> more channels in less time, on AVX-512 (16 float32 in a register), jaxlib 0.10.
 # Others gain nothing, and without AVX-512 none does: with 8 in a register, multiples of 8 are as fast as those of 16.
@@ -30,7 +28,6 @@ WIDE = 48  # channels, from which on XLA's kernel takes all cores
 FEW_CHANNELS = 16  # of a convolution's input and output: one vector register of float32
 STRIP_PIXELS = 2048  # of the kernels' gradients: with their neighbourhoods, about a core's cache
 STRIPS_FROM = 16  # channels on both sides
-CONCATENATING = ("concat12", "concat23")  # convolutions that read two groups of n_feat channels
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
@@ -72,53 +69,6 @@ def compiler_options(cfg: MPRNetConfig) -> dict[str, str]:
     without_default = {"xla_cpu_experimental_ynn_fusion_type": ""}
     narrow = cfg.n_feat + cfg.scale_orsnetfeats < WIDE
     return without_default if _several_cores() and (narrow or not _wide_registers()) else {}
-
-
-def compile_with_options(lowered: jax.stages.Lowered, options: dict[str, str] | None = None) -> jax.stages.Compiled:
-    """Compile, without the options if this version of XLA does not know one: it renames what is experimental.
-
-    The compiler's memory is free afterwards: the program may need it.
-    """
-    try:
-        return lowered.compile(compiler_options=options)
-    except jax.errors.JaxRuntimeError as error:
-        if not any(name in str(error) for name in options or ()):
-            raise
-        return lowered.compile()
-    finally:
-        memory.return_freed()
-
-
-def widen(params: Params, cfg: MPRNetConfig) -> Params:
-    """The parameters of a network in the sizes `cfg`, which differ from its own in faster_config's way.
-
-    Zeros are added to the kernels, so the added channels are zero everywhere: nothing here has a bias, PReLU(0) = 0,
-    and the channel attention multiplies a zero by something.
-    """
-
-    def pad(path: tuple, array: Any, wanted: jax.ShapeDtypeStruct) -> Any:
-        if array.shape == wanted.shape:
-            return array
-        numpy = jnp if isinstance(array, jax.core.Tracer) else np
-        if path[0].key in CONCATENATING:  # its input's channels: two halves, each with zeros of its own
-            k, _, channels, features = array.shape
-            halves = array.reshape(k, k, 2, channels // 2, features)
-            missing = (wanted.shape[2] - channels) // 2, wanted.shape[3] - features
-            padded = numpy.pad(halves, ((0, 0), (0, 0), (0, 0), (0, missing[0]), (0, missing[1])))
-            return padded.reshape(wanted.shape)
-        missing = [(0, more - size) for size, more in zip(array.shape, wanted.shape, strict=True)]
-        # Not jnp for arrays that are there: it would compile a program for every shape.
-        return numpy.pad(array, missing)
-
-    return jax.tree_util.tree_map_with_path(pad, params, abstract_params(cfg))
-
-
-def apply(model: MPRNet, params: Params, images: jax.Array) -> list[jax.Array]:
-    """What model.apply gives, traced as CPUs like it; to be called under jit. It may be differentiated."""
-    cfg = faster_config(model.cfg)
-    wide = widen(params, cfg)
-    with fast_convolutions():
-        return model.clone(cfg=cfg).apply({"params": wide}, images)
 
 
 @contextlib.contextmanager

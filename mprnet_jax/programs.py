@@ -1,7 +1,6 @@
 """The network compiled for one shape, and arrays run through it on one device or several."""
 
 import collections
-import contextlib
 import dataclasses
 import functools
 import itertools
@@ -12,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mprnet_jax import cpu
+from mprnet_jax import platforms
 from mprnet_jax.canvas import apply_to_part
 from mprnet_jax.model import MPRNet, MPRNetConfig, Params, abstract_params
 
@@ -45,15 +44,13 @@ def compiled(program: Program, device: int = 0) -> Callable[[Params, np.ndarray,
     device, by its number."""
     model = MPRNet(program.config, dtype=jnp.dtype(program.dtype), window=program.window)
     target = jax.local_devices()[device]
-    on_cpu = target.platform == "cpu"
-    convolutions = cpu.fast_convolutions if on_cpu else contextlib.nullcontext
 
     def restore(params: Params, images: jax.Array, places: jax.Array) -> jax.Array:
         if program.windows is None:
-            with convolutions():
+            with platforms.fast_layers():
                 return model.apply({"params": params}, images, stages=program.stages)[0]
         part = lambda image, place: apply_to_part(
-            model, params, image, place, program.stages, program.windows, convolutions
+            model, params, image, place, program.stages, program.windows, platforms.fast_layers
         )
         if program.batch == 1:  # not vmap: it would turn slices into gathers
             return part(images[0], places[0])[None]
@@ -64,8 +61,8 @@ def compiled(program: Program, device: int = 0) -> Callable[[Params, np.ndarray,
     params = jax.tree.map(lambda leaf: on_device(leaf.shape, leaf.dtype), abstract_params(program.config))
     images = on_device((program.batch, program.height, program.width, 3), jnp.float32)
     places = on_device((program.batch, 4), jnp.int32)
-    options = cpu.compiler_options(program.config) if on_cpu else {}
-    return cpu.compile_with_options(jax.jit(restore, keep_unused=True).lower(params, images, places), options)
+    lowered = jax.jit(restore, keep_unused=True).lower(params, images, places)
+    return platforms.compile_with_options(lowered, platforms.compiler_options(program.config))
 
 
 @dataclasses.dataclass(frozen=True)

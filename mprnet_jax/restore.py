@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from PIL import Image
 
-from mprnet_jax import buckets, cpu, images, memory, programs
+from mprnet_jax import buckets, images, memory, platforms, programs
 from mprnet_jax.bundles import load_bundle
 from mprnet_jax.errors import UserError
 from mprnet_jax.halo import full_halo
@@ -205,12 +205,12 @@ class Restorer:
     @functools.cached_property
     def _sizes(self) -> MPRNetConfig:
         """The sizes that the network is computed in."""
-        return cpu.faster_config(self.config) if jax.default_backend() == "cpu" else self.config
+        return platforms.faster_config(self.config, self.dtype)
 
     @functools.cached_property
     def _params(self) -> list[Params]:
         """The parameters on each device, in those sizes."""
-        params = self.params if self._sizes == self.config else cpu.widen(self.params, self._sizes)
+        params = self.params if self._sizes == self.config else platforms.widen(self.params, self._sizes)
         return [jax.device_put(params, jax.local_devices()[device]) for device in self.devices]
 
     def __getstate__(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, PartitionSpec
 
-from mprnet_jax import cpu, metrics
+from mprnet_jax import metrics, platforms
 from mprnet_jax.data.pipeline import Batch
 from mprnet_jax.model import MPRNet, Params
 
@@ -65,11 +65,9 @@ def make_train_step(
 
     `mesh`: devices along one axis, over which the batch is sharded and the state replicated; None: one device.
     """
-    on_cpu = jax.default_backend() == "cpu"
-    forward = functools.partial(cpu.apply, model) if on_cpu else lambda p, x: model.apply({"params": p}, x)
 
     def objective(params: Params, batch: Batch) -> tuple[jax.Array, jax.Array]:
-        restored = forward(params, batch["input"])
+        restored = platforms.apply(model, params, batch["input"])
         psnr = metrics.psnr_jax(jnp.clip(restored[0], 0, 1), batch["target"])
         return loss(restored, batch["target"]), jnp.mean(psnr)
 

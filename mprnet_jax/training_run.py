@@ -13,7 +13,7 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from tqdm import tqdm
 
-from mprnet_jax import cpu, curves, memory
+from mprnet_jax import curves, memory, platforms
 from mprnet_jax.bundles import Bundle, load_bundle
 from mprnet_jax.checkpoint import TrainingCheckpoints, replace_bundle
 from mprnet_jax.config import TrainConfig, to_json
@@ -150,7 +150,7 @@ class Run:
         """The compiled step, and what it takes of the memory that there is."""
         shape = (self.config.batch_size, self.config.patch_size, self.config.patch_size, 3)
         image = jax.ShapeDtypeStruct(shape, jnp.float32, sharding=self.sharded)
-        compiled = cpu.compile_with_options(self.train_step.lower(state, {"input": image, "target": image}))
+        compiled = platforms.compile_with_options(self.train_step.lower(state, {"input": image, "target": image}))
         memory.forget_traces()
         needed, free = memory.needed_bytes(compiled), memory.available_bytes()
         if jax.local_devices()[0].platform == "cpu":  # virtual devices share the machine's

@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from mprnet_jax import cpu, memory
+from mprnet_jax import cpu, memory, platforms
 from mprnet_jax.losses import stages_loss
 from mprnet_jax.model import PRESETS, MPRNet, MPRNetConfig, init_params
 from mprnet_jax.train_step import init_state, make_train_step
@@ -44,7 +44,7 @@ def expected(params):
 def test_widening_changes_no_stage(params, expected):
     wide = cpu.faster_config(SLOW)
     assert (wide.n_feat, wide.scale_unetfeats, wide.scale_orsnetfeats) == (8, 24, 56)
-    for ours, theirs in zip(outputs(wide, cpu.widen(params, wide), image()), expected, strict=True):
+    for ours, theirs in zip(outputs(wide, platforms.widen(params, wide), image()), expected, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=2e-6)
         assert np.std(theirs - image()) > 0.01  # else a network that does nothing would pass
 
@@ -117,7 +117,7 @@ def test_gradients_of_the_parameters_are_those_of_the_plain_network():
     model, pixels, params = MPRNet(cfg), image(), init_params(cfg, seed=0)
     loss = lambda outputs: sum(((stage - 0.5) ** 2).mean() for stage in outputs)
     plain = jax.jit(jax.grad(lambda p: loss(model.apply({"params": p}, pixels))))(params)
-    fast = jax.jit(jax.grad(lambda p: loss(cpu.apply(model, p, pixels))))(params)
+    fast = jax.jit(jax.grad(lambda p: loss(platforms.apply(model, p, pixels))))(params)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4 * np.abs(b).max()), fast, plain)
     assert np.mean([np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(plain)]) > 0.9
 
@@ -143,7 +143,7 @@ def test_widening_what_is_concatenated_changes_no_stage(monkeypatch):
     assert wide.n_feat == 48
     params = init_params(cfg, seed=0)
     expected = outputs(cfg, params, image())
-    for ours, theirs in zip(outputs(wide, cpu.widen(params, wide), image()), expected, strict=True):
+    for ours, theirs in zip(outputs(wide, platforms.widen(params, wide), image()), expected, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=2e-6)
         assert np.std(theirs - image()) > 0.01
 
@@ -169,21 +169,21 @@ def test_without_avx512_no_width_changes_and_all_networks_take_the_older_kernels
 
 def test_an_option_that_xla_does_not_know_is_left_out():
     lowered = jax.jit(lambda: 7).lower()
-    assert cpu.compile_with_options(lowered, {"xla_cpu_no_such_option": "1"})() == 7
+    assert platforms.compile_with_options(lowered, {"xla_cpu_no_such_option": "1"})() == 7
 
 
 def test_what_the_compiler_freed_goes_back_to_the_system(monkeypatch):
     calls = []
     monkeypatch.setattr(memory, "return_freed", lambda: calls.append(1))
-    cpu.compile_with_options(jax.jit(lambda: 7).lower())
+    platforms.compile_with_options(jax.jit(lambda: 7).lower())
     assert calls == [1]
 
 
 @pytest.mark.parametrize("devices", [1, 4])
 def test_training_uses_the_fast_forms_on_one_device_and_on_several(devices, monkeypatch):
     calls = []
-    cpu_apply = cpu.apply
-    monkeypatch.setattr(cpu, "apply", lambda *arguments: calls.append(1) or cpu_apply(*arguments))
+    fast_convolutions = cpu.fast_convolutions
+    monkeypatch.setattr(cpu, "fast_convolutions", lambda: calls.append(1) or fast_convolutions())
     cfg = MPRNetConfig(n_feat=2, scale_unetfeats=0, scale_orsnetfeats=0, num_cab=1, reduction=1)
     optimizer = optax.sgd(1)
     mesh = jax.make_mesh((devices,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))

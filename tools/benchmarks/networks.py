@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from benchmarks.timing import Contestant, Missing
-from mprnet_jax import convert, cpu, torch_ckpt
+from mprnet_jax import convert, platforms, torch_ckpt
 from mprnet_jax.errors import UserError
 from mprnet_jax.extras import import_extra
 from mprnet_jax.model import MPRNetConfig, Params
@@ -42,14 +42,14 @@ def ours(cfg: MPRNetConfig, params: Params, images: np.ndarray, dtype: str) -> C
     """The programs that Restorer runs for whole images of this size; a CPU's cores take an image each where there are
     several, as in a folder."""
     on_cpu = jax.default_backend() == "cpu"
-    sizes = cpu.faster_config(cfg) if on_cpu else cfg
+    sizes = platforms.faster_config(cfg, dtype)
     batch, height, width, _ = images.shape
     start = time.perf_counter()
     share = batch // math.gcd(batch, jax.local_device_count()) if on_cpu else batch
     calls = []
     for number, first in enumerate(range(0, batch, share)):
         program = compiled(Program(sizes, dtype, 3, None, height, width, share), number)
-        part = (cpu.widen(params, sizes), images[first : first + share], np.zeros((share, 4), np.int32))
+        part = (platforms.widen(params, sizes), images[first : first + share], np.zeros((share, 4), np.int32))
         calls.append(functools.partial(program, *jax.device_put(part, jax.local_devices()[number])))
     seconds = time.perf_counter() - start
     threads = ThreadPoolExecutor(len(calls))

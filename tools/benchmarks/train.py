@@ -13,7 +13,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from benchmarks import networks, side_by_side
 from benchmarks.timing import Contestant, Missing
-from mprnet_jax import cpu, memory
+from mprnet_jax import memory, platforms
 from mprnet_jax.losses import stages_loss
 from mprnet_jax.model import PRESETS, MPRNet, MPRNetConfig, Params, init_params
 from mprnet_jax.train_step import init_state, make_train_step
@@ -70,7 +70,7 @@ def ours(
     state = jax.device_put(init_state(params, optimizer), NamedSharding(mesh, PartitionSpec()))
     batch = jax.device_put(batch, NamedSharding(mesh, PartitionSpec("data")))
     start = time.perf_counter()
-    compiled = cpu.compile_with_options(step.lower(state, batch))
+    compiled = platforms.compile_with_options(step.lower(state, batch))
     memory.forget_traces()  # as mprnet_jax.train does
     seconds = time.perf_counter() - start
 
