@@ -12,9 +12,6 @@ import jax.numpy as jnp
 from mprnet_jax.model import MPRNetConfig
 
 MULTIPLE = 8  # of channels, that tensor cores take bfloat16 in; others are copied to padded tensors first
-# What XLA records as CUDA graphs, which start without the host: its own list, and convolutions. A small photo has a
-# thousand kernels of 4 microseconds, which the host starts every 10.
-RECORDED = "FUSION,CUBLAS,CUBLASLT,CUDNN,CUSTOM_CALL,CONVOLUTION"
 
 
 def faster_config(cfg: MPRNetConfig, dtype: str) -> MPRNetConfig:
@@ -24,11 +21,6 @@ def faster_config(cfg: MPRNetConfig, dtype: str) -> MPRNetConfig:
     up = lambda channels: -(-channels // MULTIPLE) * MULTIPLE
     c, s, o = cfg.n_feat, cfg.scale_unetfeats, cfg.scale_orsnetfeats
     return dataclasses.replace(cfg, n_feat=up(c), scale_unetfeats=up(s), scale_orsnetfeats=up(o))
-
-
-def compiler_options() -> dict[str, str]:
-    """What to compile a network with."""
-    return {"xla_gpu_enable_command_buffer": RECORDED}
 
 
 @contextlib.contextmanager
