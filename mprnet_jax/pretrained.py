@@ -30,7 +30,7 @@ MODELS = {
             "denoising_light", "denoising", "noise of unknown strength, Gaussian up to sigma 50, and cameras'"
         ),
         ShippedModel("deraining_light", "deraining", "streaks of rain of any angle, density and brightness"),
-        ShippedModel("deblurring_light", "deblurring", "a little of a hand-held camera's shake, up to about 15 pixels"),
+        ShippedModel("deblurring_light", "deblurring", "a hand-held camera's shake, up to about 25 pixels"),
     )
 }
 PRETRAINED = {model.task: model.path for model in MODELS.values()}  # task -> bundle of its default model
