@@ -1,0 +1,32 @@
+"""The light denoiser that ships, third part: noise of light too, and pictures without any. On 2 CPU cores.
+
+python -m mprnet_jax.train --config configs/denoise_light_photons.py --workdir runs/denoise_light_photons --data DIR
+It starts from the bundle of configs/denoise_light_finish.py. What it reached: docs/models/denoising_light.md.
+"""
+
+import dataclasses
+import runpy
+from pathlib import Path
+
+from mprnet_jax.config import TrainConfig
+from mprnet_jax.data.degrade import Mixture
+from mprnet_jax.data.noise import Noise, PoissonNoise
+
+SECOND_PART = runpy.run_path(str(Path(__file__).with_name("denoise_light_finish.py")))["get_config"]
+
+
+def get_config() -> TrainConfig:
+    return dataclasses.replace(
+        SECOND_PART(),
+        init_from=Path("runs/denoise_light_finish/bundle"),
+        degradation=Mixture(
+            (Noise(sigma=(5, 50), camera_share=0.3), PoissonNoise(photons=(20, 2000)), Noise(sigma=(0, 1))),
+            (0.65, 0.25, 0.1),
+        ),
+        learning_rate=3e-4,
+        crops=4,
+        epochs=10,
+        validate_every=206,
+        save_every=103,
+        seed=5,
+    )
