@@ -16,15 +16,12 @@ SECOND_PART = runpy.run_path(str(Path(__file__).with_name("denoise_light_finish.
 
 
 def get_config() -> TrainConfig:
+    recipe = SECOND_PART()
     return dataclasses.replace(
-        SECOND_PART(),
+        recipe,
         init_from=Path("runs/denoise_light_finish/bundle"),
-        degradation=Mixture(
-            (Noise(sigma=(5, 50), camera_share=0.3), PoissonNoise(photons=(20, 2000)), Noise(sigma=(0, 1))),
-            (0.65, 0.25, 0.1),
-        ),
+        degradation=Mixture((recipe.degradation, PoissonNoise(), Noise(sigma=(0, 1))), (0.65, 0.25, 0.1)),
         learning_rate=3e-4,
-        crops=4,
         epochs=10,
         validate_every=206,
         save_every=103,

@@ -40,6 +40,11 @@ def test_a_convolution_of_one_pixel_is_a_product(params):
     x, kernel = rng.standard_normal((2, 1, 1, 6)), rng.standard_normal((1, 1, 6, 4))
     ours = gpu.pixel_convolution(x.astype(np.float32), kernel.astype(np.float32))
     np.testing.assert_allclose(ours[:, 0, 0], x[:, 0, 0] @ kernel[0, 0], rtol=1e-5)
+    gradients = jax.grad(lambda *arrays: gpu.pixel_convolution(*arrays).sum(), argnums=(0, 1))(
+        x.astype(np.float32), kernel.astype(np.float32)
+    )
+    np.testing.assert_allclose(gradients[0][0, 0, 0], kernel[0, 0].sum(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(gradients[1][0, 0, :, 0], x.sum(axis=(0, 1, 2)), rtol=1e-5)
 
 
 def test_channels_for_tensor_cores_change_no_stage(params):
