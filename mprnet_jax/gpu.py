@@ -12,6 +12,8 @@ import jax.numpy as jnp
 from mprnet_jax.model import MPRNetConfig
 
 MULTIPLE = 8  # of channels, that tensor cores take bfloat16 in; others are copied to padded tensors first
+# What XLA records as CUDA graphs; convolutions are not among its defaults.
+RECORDED = ("FUSION", "CUBLAS", "CUBLASLT", "CUDNN", "CUSTOM_CALL", "CONVOLUTION")
 
 
 def faster_config(cfg: MPRNetConfig, dtype: str) -> MPRNetConfig:
@@ -21,6 +23,15 @@ def faster_config(cfg: MPRNetConfig, dtype: str) -> MPRNetConfig:
     up = lambda channels: -(-channels // MULTIPLE) * MULTIPLE
     c, s, o = cfg.n_feat, cfg.scale_unetfeats, cfg.scale_orsnetfeats
     return dataclasses.replace(cfg, n_feat=up(c), scale_unetfeats=up(s), scale_orsnetfeats=up(o))
+
+
+def compiler_options() -> dict[str, str]:
+    """What to compile a network with that restores.
+
+    A small image is a thousand kernels that are done before the host has started the next one, unless the whole
+    network is recorded.
+    """
+    return {"xla_gpu_enable_command_buffer": ",".join(RECORDED)}
 
 
 @contextlib.contextmanager

@@ -25,6 +25,7 @@ def timing(monkeypatch):
     from benchmarks import timing
 
     monkeypatch.setattr(timing, "PAUSE", 0)
+    monkeypatch.setattr(timing, "TURN", 0)
     return timing
 
 
@@ -68,6 +69,27 @@ def test_the_table_says_ratios_differences_and_where_we_lose(timing, capsys):
     out = capsys.readouterr().out
     assert "ours loses to fast: 2.00 times its time" in out
     assert "loses to slow" not in out
+
+
+def test_types_are_compared_with_their_own_and_differences_are_from_the_exact_answer(timing):
+    from benchmarks import report
+
+    half = np.full((2, 2), 0.5)
+    results = [
+        timing.Result("ours", wall=[4.0], cpu=[4.0], answer=half),
+        timing.Result("ours bfloat16", wall=[2.0], cpu=[2.0], answer=half),
+        timing.Result("theirs", wall=[6.0], cpu=[6.0], answer=half + 0.2, exact=half + 0.1),
+        timing.Result("theirs, bfloat16", wall=[3.0], cpu=[3.0], answer=half),
+    ]
+    rows = report.summary(results, "ours", "theirs", None, None)
+    assert [row["ratio"] for row in rows] == [1, 1, 1.5, 1.5]
+    assert [row["max_difference"] for row in rows] == pytest.approx([0.1] * 4)
+
+
+def test_what_is_done_at_once_is_run_for_a_while(timing, monkeypatch):
+    monkeypatch.setattr(timing, "TURN", 0.01)
+    results = timing.interleave({"a": contestant(timing, "a", [])}, rounds=1)
+    assert len(results[0].wall) > 1
 
 
 def test_infinite_psnr_becomes_null_in_json(tmp_path):

@@ -4,7 +4,7 @@ import contextlib
 import functools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from typing import Any
@@ -95,6 +95,16 @@ class Torch:
     def autocast(self, bfloat16: bool) -> contextlib.AbstractContextManager:
         return self.torch.autocast(self.device, self.torch.bfloat16) if bfloat16 else contextlib.nullcontext()
 
+    @contextlib.contextmanager
+    def full_precision(self) -> Iterator[None]:
+        """In this context, a GPU multiplies float32 in float32: by default it takes TF32 (11 bits) for convolutions."""
+        cudnn = self.torch.backends.cudnn
+        before, cudnn.allow_tf32 = cudnn.allow_tf32, False
+        try:
+            yield
+        finally:
+            cudnn.allow_tf32 = before
+
     def wait(self) -> None:
         if self.device == "cuda":
             self.torch.cuda.synchronize()
@@ -136,7 +146,13 @@ class Torch:
                 raise Missing(f"torch.compile failed ({reason[:150]})") from error
             seconds = time.perf_counter() - start
         answer = lambda restored: restored.float().cpu().numpy().transpose(0, 2, 3, 1)
-        return Contestant(run, answer, seconds, self.device_bytes())
+
+        def exact() -> np.ndarray:
+            with self.full_precision():
+                return answer(run())
+
+        shortened = self.device == "cuda" and not compile and not bfloat16
+        return Contestant(run, answer, seconds, self.device_bytes(), exact if shortened else None)
 
 
 def onnx_bytes(cfg: MPRNetConfig, params: Params) -> bytes:

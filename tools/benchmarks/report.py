@@ -13,6 +13,7 @@ from benchmarks.timing import Result
 from mprnet_jax.extras import import_extra
 
 PACKAGES = ("jax", "jaxlib", "flax", "torch", "onnxruntime", "openvino", "numpy")
+HALF = "bfloat16"  # what the names of contestants with such features say
 SIMD = ("avx2", "avx512f", "avx512_bf16", "amx_tile", "asimd", "sve")  # of the processor's abilities, those that tell
 
 
@@ -61,11 +62,13 @@ def difference(answer: np.ndarray | None, reference: np.ndarray | None) -> tuple
 
 
 def summary(results: Sequence[Result], ours: str, reference: str, flops: float | None, peak: float | None) -> list:
-    """A dictionary for each contestant, as JSON has them. `ratio` is its time over ours: above 1 we are faster;
-    `cpu_ratio` is the same of the time that the process computed."""
-    by_name = {result.name: result for result in results}
-    expected = by_name[reference].answer if reference in by_name else None
-    base = by_name.get(ours)
+    """A dictionary for each contestant, as JSON has them. `ratio` is its time over ours with features of the same
+    type: above 1 we are faster; `cpu_ratio` is the same of the time that the process computed."""
+    by_name = {result.name: result for result in results if not result.missing}
+    expected = None
+    if reference in by_name:
+        measured = by_name[reference]
+        expected = measured.answer if measured.exact is None else measured.exact
     rows = []
     for result in results:
         if result.missing:
@@ -80,7 +83,8 @@ def summary(results: Sequence[Result], ours: str, reference: str, flops: float |
             "compile_s": result.compile_seconds,
             "peak_bytes": result.peak_bytes,
         }
-        if base and not base.missing:
+        base = by_name.get(f"{ours} {HALF}" if HALF in result.name else ours)
+        if base:
             row |= {"ratio": result.minimum / base.minimum, "cpu_ratio": min(result.cpu) / min(base.cpu)}
         if flops:
             row["gflops_per_s"] = flops / result.minimum / 1e9
@@ -94,9 +98,9 @@ def summary(results: Sequence[Result], ours: str, reference: str, flops: float |
 
 
 COLUMNS = (
-    ("min s", "min_s", "{:.3f}"),
-    ("median s", "median_s", "{:.3f}"),
-    ("CPU s", "cpu_min_s", "{:.3f}"),
+    ("min s", "min_s", "{:#.4g}"),
+    ("median s", "median_s", "{:#.4g}"),
+    ("CPU s", "cpu_min_s", "{:#.4g}"),
     ("ratio", "ratio", "{:.2f}"),
     ("CPU ratio", "cpu_ratio", "{:.2f}"),
     ("GFLOP/s", "gflops_per_s", "{:.0f}"),
@@ -125,7 +129,7 @@ def print_rows(rows: Sequence[dict[str, Any]], ours: str) -> None:
         if "missing" in row:
             print(f"{row['name']}: not measured, {row['missing']}")
     for row in ran:
-        if row.get("ratio", 1) < 1 and row["name"] != ours:
+        if row.get("ratio", 1) < 1 and not row["name"].startswith(ours):
             print(f"{ours} loses to {row['name']}: {1 / row['ratio']:.2f} times its time")
 
 

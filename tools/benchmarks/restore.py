@@ -19,8 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> None:
     """Time to restore: arrays in memory to arrays in memory, all with the same random weights.
 
-    ratio: the other's time over ours, above 1 we are faster. Differences are from PyTorch eager in float32. GFLOP/s
-    and the share of the peak count the released network's operations, also for who saves some of them.
+    ratio: the other's time over ours in the same type, above 1 we are faster. Differences are from PyTorch eager in
+    float32 (on a GPU, with TF32 turned off for them alone). GFLOP/s and the share of the peak count the released
+    network's operations, also for who saves some of them.
     """
     side_by_side.run(args, "restore", prepare)
 

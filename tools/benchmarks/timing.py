@@ -18,6 +18,8 @@ from mprnet_jax.errors import UserError
 
 # Seconds between two runs: OpenMP's threads go on spinning for a while, on the cores of the next contestant.
 PAUSE = 0.3
+# Seconds that a turn lasts at least, and as many before it that are not timed: a GPU raises its clock meanwhile.
+TURN = 0.1
 # The product of matrices that gives the machine's peak: side and type.
 PEAK_ON_CPU = 2048, "float32"
 PEAK_ON_GPU = 8192, "bfloat16"
@@ -35,6 +37,7 @@ class Contestant:
     answer: Callable[[Any], np.ndarray]  # what run returned, for comparison; not timed
     compile_seconds: float | None = None  # None: it does not compile
     device_bytes: Callable[[], int] | None = None  # accelerator's memory that a run takes; None: it takes the host's
+    exact: Callable[[], np.ndarray] | None = None  # the answer with all digits of float32, if run's has fewer
 
 
 @dataclasses.dataclass
@@ -46,6 +49,7 @@ class Result:
     cpu: list[float] = dataclasses.field(default_factory=list)  # of all threads of the process
     compile_seconds: float | None = None
     answer: np.ndarray | None = None
+    exact: np.ndarray | None = None  # what others' answers are compared with; None: `answer`
     peak_bytes: int | None = None  # of the accelerator
     missing: str | None = None  # why it did not run
 
@@ -70,8 +74,9 @@ def use_threads(count: int | None) -> int:
 def interleave(
     builders: dict[str, Callable[[], Contestant]], rounds: int, report: Callable[[str], None] = lambda _: None
 ) -> list[Result]:
-    """Build all contestants, run each once to warm up, then each in turn once a round, after a run that is not timed:
-    meanwhile the system may have taken back memory, and a virtual machine's host takes seconds to return a gigabyte.
+    """Build all contestants, run each once to warm up, then each in turn once a round (what takes milliseconds, for a
+    tenth of a second), after a run that is not timed: meanwhile the system may have taken back memory, and a virtual
+    machine's host takes seconds to return a gigabyte.
 
     One that raises Missing is kept with its reason.
     """
@@ -81,6 +86,7 @@ def interleave(
         report(f"{name}: prepare")
         try:
             contestant = build()
+            results[name].exact = contestant.exact() if contestant.exact else None
             results[name].answer = contestant.answer(contestant.run())
             if contestant.device_bytes:
                 results[name].peak_bytes = contestant.device_bytes()
@@ -93,12 +99,21 @@ def interleave(
         for name, contestant in contestants.items():
             report(f"{name}: round {number + 1} of {rounds}")
             time.sleep(PAUSE)
-            contestant.run()
-            wall, cpu = time.perf_counter(), time.process_time()
-            contestant.run()
-            results[name].wall.append(time.perf_counter() - wall)
-            results[name].cpu.append(time.process_time() - cpu)
+            _turn(contestant.run)
+            times = _turn(contestant.run)
+            results[name].wall += [wall for wall, _ in times]
+            results[name].cpu += [cpu for _, cpu in times]
     return list(results.values())
+
+
+def _turn(run: Callable[[], Any]) -> list[tuple[float, float]]:
+    """Run for TURN seconds, but once at least; the time of each run by the clock and of the process's threads."""
+    times: list[tuple[float, float]] = []
+    while not times or sum(wall for wall, _ in times) < TURN:
+        wall, cpu = time.perf_counter(), time.process_time()
+        run()
+        times.append((time.perf_counter() - wall, time.process_time() - cpu))
+    return times
 
 
 def host_peak_bytes() -> int:
