@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mprnet_jax.model import MPRNetConfig
+from mprnet_jax.model import MPRNetConfig, Params
 
 MULTIPLE = 8  # of channels, that tensor cores take bfloat16 in; others are copied to padded tensors first
 # What XLA records as CUDA graphs; convolutions are not among its defaults.
@@ -23,6 +23,17 @@ def faster_config(cfg: MPRNetConfig, dtype: str) -> MPRNetConfig:
     up = lambda channels: -(-channels // MULTIPLE) * MULTIPLE
     c, s, o = cfg.n_feat, cfg.scale_unetfeats, cfg.scale_orsnetfeats
     return dataclasses.replace(cfg, n_feat=up(c), scale_unetfeats=up(s), scale_orsnetfeats=up(o))
+
+
+def pack_params(params: Params, dtype: str) -> Params:
+    """Parameters as programs take them, for features of a dtype: kernels in that dtype and as O H W I, which cuDNN
+    reads. As the network has them, each would be cast and transposed by a kernel of its own whenever it is used."""
+    return jax.tree.map(lambda leaf: leaf.astype(dtype).transpose(3, 0, 1, 2) if leaf.ndim == 4 else leaf, params)
+
+
+def unpack_params(packed: Params) -> Params:
+    """Undo pack_params, but for the dtype; in a program it costs nothing, as XLA takes it for another name."""
+    return jax.tree.map(lambda leaf: leaf.transpose(1, 2, 3, 0) if leaf.ndim == 4 else leaf, packed)
 
 
 def compiler_options() -> dict[str, str]:

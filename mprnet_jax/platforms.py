@@ -54,6 +54,18 @@ def apply(model: MPRNet, params: Params, images: jax.Array) -> list[jax.Array]:
         return model.clone(cfg=cfg).apply({"params": wide}, images)
 
 
+def pack_params(params: Params, cfg: MPRNetConfig, dtype: str) -> Params:
+    """The parameters as programs that restore take them, in the sizes of faster_config; arrays, or shapes in
+    jax.eval_shape."""
+    wide = widen(params, cfg)
+    return gpu.pack_params(wide, dtype) if jax.default_backend() == "gpu" else wide
+
+
+def unpack_params(packed: Params) -> Params:
+    """The parameters as the network takes them, within a program."""
+    return gpu.unpack_params(packed) if jax.default_backend() == "gpu" else packed
+
+
 def widen(params: Params, cfg: MPRNetConfig) -> Params:
     """The parameters of a network in the sizes `cfg`, which differ from its own in faster_config's way.
 

@@ -40,12 +40,13 @@ class Program:
 
 @functools.lru_cache(maxsize=PROGRAMS_KEPT)
 def compiled(program: Program, device: int = 0) -> Callable[[Params, np.ndarray, np.ndarray], jax.Array]:
-    """Parameters, images N H W 3 and their places N 4 (canvas.apply_to_part) -> the restored images N H W 3, on a local
-    device, by its number."""
+    """Parameters (platforms.pack_params), images N H W 3 and their places N 4 (canvas.apply_to_part) -> the restored
+    images N H W 3, on a local device, by its number."""
     model = MPRNet(program.config, dtype=jnp.dtype(program.dtype), window=program.window)
     target = jax.local_devices()[device]
 
-    def restore(params: Params, images: jax.Array, places: jax.Array) -> jax.Array:
+    def restore(packed: Params, images: jax.Array, places: jax.Array) -> jax.Array:
+        params = platforms.unpack_params(packed)
         if program.windows is None:
             with platforms.fast_layers():
                 return model.apply({"params": params}, images, stages=program.stages)[0]
@@ -58,7 +59,9 @@ def compiled(program: Program, device: int = 0) -> Callable[[Params, np.ndarray,
 
     sharding = jax.sharding.SingleDeviceSharding(target)
     on_device = lambda shape, dtype: jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
-    params = jax.tree.map(lambda leaf: on_device(leaf.shape, leaf.dtype), abstract_params(program.config))
+    pack = functools.partial(platforms.pack_params, cfg=program.config, dtype=program.dtype)
+    packed = jax.eval_shape(pack, abstract_params(program.config))
+    params = jax.tree.map(lambda leaf: on_device(leaf.shape, leaf.dtype), packed)
     images = on_device((program.batch, program.height, program.width, 3), jnp.float32)
     places = on_device((program.batch, 4), jnp.int32)
     lowered = jax.jit(restore, keep_unused=True).lower(params, images, places)

@@ -209,9 +209,9 @@ class Restorer:
 
     @functools.cached_property
     def _params(self) -> list[Params]:
-        """The parameters on each device, in those sizes."""
-        params = self.params if self._sizes == self.config else platforms.widen(self.params, self._sizes)
-        return [jax.device_put(params, jax.local_devices()[device]) for device in self.devices]
+        """The parameters on each device, as programs take them."""
+        packed = platforms.pack_params(self.params, self._sizes, self.dtype)
+        return [jax.device_put(packed, jax.local_devices()[device]) for device in self.devices]
 
     def __getstate__(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}

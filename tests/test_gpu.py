@@ -4,8 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from mprnet_jax import gpu, platforms
+from mprnet_jax import gpu, platforms, programs
 from mprnet_jax.model import PRESETS, MPRNet, MPRNetConfig, init_params
+from mprnet_jax.restore import Restorer
 
 # Channels at all levels that are no multiples of 8.
 ODD = MPRNetConfig(n_feat=6, scale_unetfeats=5, scale_orsnetfeats=3, num_cab=1, reduction=2)
@@ -52,6 +53,22 @@ def test_channels_for_tensor_cores_change_no_stage(params):
     assert (wide.n_feat, wide.scale_unetfeats, wide.scale_orsnetfeats) == (8, 8, 8)
     for mine, theirs in zip(outputs(wide, platforms.widen(params, wide)), outputs(ODD, params), strict=True):
         np.testing.assert_allclose(mine, theirs, atol=2e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_kernels_packed_for_a_gpu_change_no_answer(params, dtype, monkeypatch):
+    picture = image()[0]
+    restore = lambda: Restorer(ODD, params, dtype=dtype)(picture)
+    expected = restore()
+    programs.compiled.cache_clear()  # they are of this platform
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    kernel = Restorer(ODD, params, dtype=dtype)._params[0]["tail"]["kernel"]
+    assert kernel.shape[0] == 3
+    assert kernel.dtype == dtype
+    ours = restore()
+    programs.compiled.cache_clear()
+    np.testing.assert_allclose(ours, expected, atol=2e-6 if dtype == "float32" else 0.02)
+    assert np.std(ours - picture) > 0.01
 
 
 def test_float32_and_widths_that_are_multiples_stay():

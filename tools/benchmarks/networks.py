@@ -49,7 +49,11 @@ def ours(cfg: MPRNetConfig, params: Params, images: np.ndarray, dtype: str) -> C
     calls = []
     for number, first in enumerate(range(0, batch, share)):
         program = compiled(Program(sizes, dtype, 3, None, height, width, share), number)
-        part = (platforms.widen(params, sizes), images[first : first + share], np.zeros((share, 4), np.int32))
+        part = (
+            platforms.pack_params(params, sizes, dtype),
+            images[first : first + share],
+            np.zeros((share, 4), np.int32),
+        )
         calls.append(functools.partial(program, *jax.device_put(part, jax.local_devices()[number])))
     seconds = time.perf_counter() - start
     threads = ThreadPoolExecutor(len(calls))
