@@ -12,8 +12,6 @@ import jax.numpy as jnp
 from mprnet_jax.model import MPRNetConfig, Params
 
 MULTIPLE = 8  # of channels, that tensor cores take bfloat16 in; others are copied to padded tensors first
-# What XLA records as CUDA graphs; convolutions are not among its defaults.
-RECORDED = ("FUSION", "CUBLAS", "CUBLASLT", "CUDNN", "CUSTOM_CALL", "CONVOLUTION")
 
 
 def faster_config(cfg: MPRNetConfig, dtype: str) -> MPRNetConfig:
@@ -34,15 +32,6 @@ def pack_params(params: Params, dtype: str) -> Params:
 def unpack_params(packed: Params) -> Params:
     """Undo pack_params, but for the dtype; in a program it costs nothing, as XLA takes it for another name."""
     return jax.tree.map(lambda leaf: leaf.transpose(1, 2, 3, 0) if leaf.ndim == 4 else leaf, packed)
-
-
-def compiler_options() -> dict[str, str]:
-    """What to compile a network with that restores.
-
-    A small image is a thousand kernels that are done before the host has started the next one, unless the whole
-    network is recorded.
-    """
-    return {"xla_gpu_enable_command_buffer": ",".join(RECORDED)}
 
 
 @contextlib.contextmanager

@@ -38,12 +38,7 @@ def fast_layers() -> contextlib.AbstractContextManager[None]:
 
 def compiler_options(cfg: MPRNetConfig) -> dict[str, str]:
     """What to compile a network with that restores."""
-    match jax.default_backend():
-        case "cpu":
-            return cpu.compiler_options(cfg)
-        case "gpu":
-            return gpu.compiler_options()
-    return {}
+    return cpu.compiler_options(cfg) if jax.default_backend() == "cpu" else {}
 
 
 def apply(model: MPRNet, params: Params, images: jax.Array) -> list[jax.Array]:

@@ -81,13 +81,9 @@ def test_float32_and_widths_that_are_multiples_stay():
 def test_each_platform_gets_its_own_forms(backend, widened, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
     assert platforms.faster_config(ODD, "bfloat16").n_feat == widened
-    assert (platforms.compiler_options(ODD) != {}) == (backend == "gpu")
+    assert platforms.compiler_options(ODD) == {}
     with platforms.fast_layers():
         pass
-
-
-def test_xla_knows_what_a_gpu_records():
-    jax.jit(lambda: 0).lower().compile(compiler_options=gpu.compiler_options())
 
 
 def test_training_is_traced_in_the_forms_of_the_platform(params, monkeypatch):

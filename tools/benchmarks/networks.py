@@ -103,11 +103,12 @@ class Torch:
     def full_precision(self) -> Iterator[None]:
         """In this context, a GPU multiplies float32 in float32: by default it takes TF32 (11 bits) for convolutions."""
         cudnn = self.torch.backends.cudnn
-        before, cudnn.allow_tf32 = cudnn.allow_tf32, False
+        before = cudnn.allow_tf32, cudnn.benchmark
+        cudnn.allow_tf32, cudnn.benchmark = False, False
         try:
             yield
         finally:
-            cudnn.allow_tf32 = before
+            cudnn.allow_tf32, cudnn.benchmark = before
 
     def wait(self) -> None:
         if self.device == "cuda":
@@ -155,7 +156,7 @@ class Torch:
             with self.full_precision():
                 return answer(run())
 
-        shortened = self.device == "cuda" and not compile and not bfloat16
+        shortened = self.device == "cuda" and not (channels_last or compile or bfloat16)
         return Contestant(run, answer, seconds, self.device_bytes(), exact if shortened else None)
 
 
