@@ -79,7 +79,6 @@ class Torch:
         if self.device == "cuda":
             self.torch.backends.cudnn.benchmark = True  # its fastest kernels, tried out in the first run
             self.torch.cuda.empty_cache()
-            self.torch.cuda.reset_peak_memory_stats()
             self.held = self.torch.cuda.memory_allocated()  # by those before it
 
     def network(self, cfg: MPRNetConfig, params: Params) -> Any:
@@ -114,9 +113,15 @@ class Torch:
         if self.device == "cuda":
             self.torch.cuda.synchronize()
 
-    def device_bytes(self) -> Callable[[], int] | None:
-        """Reads the most that this one has held; None on a CPU."""
-        return (lambda: self.torch.cuda.max_memory_allocated() - self.held) if self.device == "cuda" else None
+    def device_bytes(self, run: Callable[[], Any]) -> Callable[[], int] | None:
+        """Measures the most that a run takes; None on a CPU. Not the first run, which tries out cuDNN's kernels."""
+
+        def measure() -> int:
+            self.torch.cuda.reset_peak_memory_stats()
+            run()
+            return self.torch.cuda.max_memory_allocated() - self.held
+
+        return measure if self.device == "cuda" else None
 
     def contestant(
         self,
@@ -157,7 +162,7 @@ class Torch:
                 return answer(run())
 
         shortened = self.device == "cuda" and not (channels_last or compile or bfloat16)
-        return Contestant(run, answer, seconds, self.device_bytes(), exact if shortened else None)
+        return Contestant(run, answer, seconds, self.device_bytes(run), exact if shortened else None)
 
 
 def onnx_bytes(cfg: MPRNetConfig, params: Params) -> bytes:

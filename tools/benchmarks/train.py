@@ -119,7 +119,7 @@ def theirs(
             return answer(loss_of_network())
 
     shortened = side.device == "cuda" and not half
-    return Contestant(run, answer, device_bytes=side.device_bytes(), exact=exact if shortened else None)
+    return Contestant(run, answer, device_bytes=side.device_bytes(run), exact=exact if shortened else None)
 
 
 def torch_loss(torch: Any, restored: list[Any], target: Any) -> Any:
