@@ -29,6 +29,7 @@ FEW_CHANNELS = 16  # of a convolution's input and output: one vector register of
 STRIP_PIXELS = 2048  # of the kernels' gradients: with their neighbourhoods, about a core's cache
 STRIPS_FROM = 16  # channels on both sides
 LAYOUT = ("NHWC", "HWIO", "NHWC")
+TRANSPOSED = ("CHWN", "IHWO", "HWNC")  # of an input and an output, whose convolution is the kernel's gradient
 
 
 def faster_config(cfg: MPRNetConfig) -> MPRNetConfig:
@@ -179,8 +180,8 @@ def _kernel_gradient(x: jax.Array, gradient: jax.Array, kernel: jax.Array) -> ja
     n, h, w, channels = x.shape
     k, features = kernel.shape[0], kernel.shape[3]
     if min(channels, features) < STRIPS_FROM:  # the first and the last convolution: little work
-        plain = lambda array: jax.lax.conv_general_dilated(x, array, (1, 1), "SAME", dimension_numbers=LAYOUT)
-        return jax.vjp(plain, kernel)[1](gradient)[0]
+        around = [(k // 2, k // 2)] * 2
+        return jax.lax.conv_general_dilated(x, gradient, (1, 1), around, dimension_numbers=TRANSPOSED)
     rows = next(rows for rows in (8, 4, 2, 1) if h % rows == 0 and (n * rows * w <= STRIP_PIXELS or rows == 1))
     # Zero, which XLA does not know before it has the gradient. It would else keep a padded copy of every layer's input
     # from the forward pass on.

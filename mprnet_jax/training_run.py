@@ -4,6 +4,7 @@ import contextlib
 import functools
 import importlib.metadata
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from mprnet_jax.train_log import JsonLines, Log, Pace, TensorBoard
 from mprnet_jax.train_step import TrainState, init_state, make_train_step
 from mprnet_jax.validation import input_psnr, make_predict, validate
 
+CURVES_EVERY = 60  # seconds at least between two drawings, each of which takes one or two from the training
 FORECAST_AFTER = 20  # steps: then it is said how long the run is going to take
 LESS_MEMORY = "raise --accumulate, or lower --batch-size or --patch-size; --remat and --dtype bfloat16 help on GPUs"
 
@@ -116,6 +118,7 @@ class Run:
         )
         self.best = 0.0  # validation PSNR in dB
         self.draws_curves = is_lead() and curves.can_draw()
+        self.drawn = time.monotonic()  # when curves were drawn last
 
     def first_or_latest_state(self, checkpoints: TrainingCheckpoints) -> TrainState:
         """The state that the run begins with or goes on from, on all devices."""
@@ -129,7 +132,7 @@ class Run:
         if restored is None:
             with failing_together():
                 params = first_params(self.config)
-            return jax.device_put(init(params), self.replicated)
+            return jax.jit(init, out_shardings=self.replicated)(params)  # as one program, not one for every shape
         state, about, passed_over = restored
         self.best = about["best_psnr"]
         for line in passed_over if is_lead() else ():
@@ -202,12 +205,14 @@ class Run:
             log.show(step, strips)
             if score > self.best and is_lead():
                 replace_bundle(self.workdir / "best", self.bundle(state.ema, step=step, validation_psnr=score))
-            self.draw()
+            if time.monotonic() > self.drawn + CURVES_EVERY:
+                self.draw()
         return score
 
     def draw(self) -> None:
         if self.draws_curves:
             curves.draw(self.workdir)
+            self.drawn = time.monotonic()
 
     def bar(self, start: int) -> tqdm:
         """A progress bar, in the lead only."""

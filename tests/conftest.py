@@ -48,6 +48,10 @@ def tiny() -> MPRNetConfig:
 
 @pytest.fixture
 def photo() -> np.ndarray:
+    return made_photo()
+
+
+def made_photo() -> np.ndarray:
     """A made picture with gradients, edges and texture: 96 128 3 uint8."""
     y, x = np.mgrid[0:96, 0:128]
     base = np.stack([x * 2 % 256, y * 2.5 % 256, (x + y) % 256], axis=-1)

@@ -1,6 +1,8 @@
 """The training command, on a tiny network."""
 
+import contextlib
 import dataclasses
+import io
 import itertools
 import json
 import os
@@ -13,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import TINY, made_photo
 from PIL import Image
 
 from mprnet_jax import images
@@ -29,16 +32,15 @@ from mprnet_jax.train_log import JsonLines, Log, Pace
 from mprnet_jax.training_run import first_params, out_of_memory_is_told
 
 
-@pytest.fixture
-def config(tmp_path, photo, tiny) -> TrainConfig:
-    photos = tmp_path / "photos"
+def make_config(folder: Path) -> TrainConfig:
+    photos = folder / "photos"
     for i in range(5):
-        images.write(photos / f"{i}.png", np.roll(photo, 7 * i, axis=1))
-    (tmp_path / "held_out.txt").write_text("4.png\n")
+        images.write(photos / f"{i}.png", np.roll(made_photo(), 7 * i, axis=1))
+    (folder / "held_out.txt").write_text("4.png\n")
     return TrainConfig(
-        model=tiny,
+        model=TINY,
         data=photos,
-        held_out=tmp_path / "held_out.txt",
+        held_out=folder / "held_out.txt",
         degradation=Noise((25, 25)),
         epochs=6,
         batch_size=4,
@@ -54,33 +56,57 @@ def config(tmp_path, photo, tiny) -> TrainConfig:
     )
 
 
+@pytest.fixture
+def config(tmp_path) -> TrainConfig:
+    return make_config(tmp_path)
+
+
+@dataclasses.dataclass
+class Whole:
+    """A run that was never stopped."""
+
+    config: TrainConfig
+    workdir: Path
+    shown: str  # on the screen
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Whole:
+    folder = tmp_path_factory.mktemp("whole")
+    config = dataclasses.replace(make_config(folder), epochs=12, validate_every=12, save_every=10, tensorboard=True)
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(shown):
+        train(config, folder / "run", command="the command")
+    return Whole(config, folder / "run", shown.getvalue())
+
+
 def log_of(workdir):
     return [json.loads(line) for line in (workdir / "log.jsonl").read_text().splitlines()]
 
 
-def test_a_run_leaves_a_bundle_that_knows_where_it_comes_from_and_a_log(tmp_path, config):
-    bundle_path = train(config, tmp_path / "run", command="the command")
-    bundle = load_bundle(bundle_path)
-    assert bundle.config == config.model
+@pytest.mark.xdist_group("whole")  # one process makes the run for all
+def test_a_run_leaves_a_bundle_that_knows_where_it_comes_from_and_a_log(whole):
+    bundle = load_bundle(whole.workdir / "bundle")
+    assert bundle.config == whole.config.model
     assert bundle.provenance["command"] == "the command"
-    assert bundle.provenance["step"] == 12
-    log = log_of(tmp_path / "run")
+    assert bundle.provenance["step"] == 24
+    log = log_of(whole.workdir)
     losses = [line["loss"] for line in log if "loss" in line]
-    assert len(losses) == 12
+    assert len(losses) == 24
     assert np.mean(losses[-3:]) < np.mean(losses[:3])
     scores = {line["step"]: line["validation_psnr"] for line in log if "validation_psnr" in line}
-    assert list(scores) == [6, 12]
-    best = load_bundle(tmp_path / "run" / "best").provenance
+    assert list(scores) == [12, 24]
+    best = load_bundle(whole.workdir / "best").provenance
     assert scores[best["step"]] == max(scores.values())
     assert best["validation_psnr"] == pytest.approx(max(scores.values()), abs=1e-3)  # the log has six digits
-    assert train(config, tmp_path / "run") == bundle_path  # ended: nothing to do
-    photo = images.read(config.data / "4.png")[:30, :20]
-    assert Restorer.from_pretrained(bundle_path)(photo).shape == photo.shape
+    assert train(whole.config, whole.workdir) == whole.workdir / "bundle"  # ended: nothing to do
+    photo = images.read(whole.config.data / "4.png")[:30, :20]
+    assert Restorer.from_pretrained(whole.workdir / "bundle")(photo).shape == photo.shape
 
 
-def test_a_run_that_was_stopped_and_resumed_equals_one_that_was_not(tmp_path, config, monkeypatch):
-    whole = load_bundle(train(config, tmp_path / "whole"))
-
+@pytest.mark.xdist_group("whole")
+def test_a_run_that_was_stopped_and_resumed_equals_one_that_was_not(tmp_path, whole, monkeypatch):
+    config = dataclasses.replace(whole.config, tensorboard=False)
     write = Log.write
 
     def stop_after_five(self, **measured):
@@ -91,17 +117,17 @@ def test_a_run_that_was_stopped_and_resumed_equals_one_that_was_not(tmp_path, co
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(Log, "write", stop_after_five)
     assert train(config, tmp_path / "stopped") is None
-    assert max(int(p.name) for p in (tmp_path / "stopped" / "checkpoints").iterdir()) < 12
+    assert max(int(p.name) for p in (tmp_path / "stopped" / "checkpoints").iterdir()) < 24
     assert handlers == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
     monkeypatch.undo()
     resumed = load_bundle(train(config, tmp_path / "stopped"))
-    jax.tree.map(np.testing.assert_array_equal, resumed.params, whole.params)
-    losses = lambda run: [(line["step"], line["loss"]) for line in log_of(tmp_path / run) if "loss" in line]
-    assert losses("stopped") == losses("whole")
+    jax.tree.map(np.testing.assert_array_equal, resumed.params, load_bundle(whole.workdir / "bundle").params)
+    losses = lambda workdir: [(line["step"], line["loss"]) for line in log_of(workdir) if "loss" in line]
+    assert losses(tmp_path / "stopped") == losses(whole.workdir)
 
 
 def test_a_workdir_of_another_config_is_refused_with_the_differences(tmp_path, config):
-    train(dataclasses.replace(config, epochs=2), tmp_path / "run")
+    keep_config(tmp_path / "run", dataclasses.replace(config, epochs=2))
     with pytest.raises(UserError, match=r"run of another config \(epochs was 2, is 6\); choose another --workdir"):
         train(config, tmp_path / "run")
 
@@ -181,37 +207,37 @@ def events_of(folder):
     return found
 
 
-def test_a_run_can_be_looked_at(tmp_path, config, capsys):
+@pytest.mark.xdist_group("whole")
+def test_a_run_can_be_looked_at(whole):
     """The bar, the log, TensorBoard, curves.png: all of one run."""
-    pytest.importorskip("tensorboardX")
-    pytest.importorskip("matplotlib")
-    train(dataclasses.replace(config, tensorboard=True, epochs=12), tmp_path / "run")
-    log = log_of(tmp_path / "run")
-    events = events_of(tmp_path / "run" / "tensorboard")
+    log = log_of(whole.workdir)
+    events = events_of(whole.workdir / "tensorboard")
     for name in ("loss", "lr", "psnr", "validation_psnr", "images_per_second", "data_wait"):
         logged = {line["step"]: line[name] for line in log if name in line}
         assert logged, name
         assert events[name] == pytest.approx(logged, rel=1e-6), name
     strips = {tag: seen for tag, seen in events.items() if tag.startswith("input_stage1_stage2_stage3_target/")}
-    assert list(strips.values()) == [dict.fromkeys((6, 12, 18, 24), (5 * 128, 96))]  # one picture is held out
-    with Image.open(tmp_path / "run" / "curves.png") as curves:
+    assert list(strips.values()) == [dict.fromkeys((12, 24), (5 * 128, 96))]  # one picture is held out
+    with Image.open(whole.workdir / "curves.png") as curves:
         assert min(curves.size) > 500
         assert len(curves.convert("RGB").getcolors(2**24)) > 10
-    shown = capsys.readouterr()
-    assert "a step takes about" in shown.out
-    assert "GB are free" in shown.out
-    assert "for the 4 steps to come" in shown.err + shown.out
+    for words in ("a step takes about", "GB are free", "for the 4 steps to come"):
+        assert words in whole.shown
     for words in ("loss=", "dB", "images/s=", "waiting for data=", "validation="):
-        assert words in shown.err
+        assert words in whole.shown
 
 
-def test_the_best_checkpoint_is_kept_beside_the_newest(tmp_path, config, monkeypatch):
+def test_the_best_checkpoint_is_kept_and_curves_are_drawn_now_and_then(tmp_path, config, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("mprnet_jax.curves.draw", lambda _: drawn.append(1))
+    monkeypatch.setattr("mprnet_jax.training_run.CURVES_EVERY", float("inf"))  # so not before the end
     scores = iter([20.0, 25.0, 22.0, 21.0, 23.0, 24.0])
     monkeypatch.setattr("mprnet_jax.training_run.validate", lambda *_: (next(scores), []))
     train(dataclasses.replace(config, validate_every=2, save_every=2, checkpoints_kept=1), tmp_path / "run")
     kept = {int(path.name) for path in (tmp_path / "run" / "checkpoints").iterdir() if path.name.isdecimal()}
     assert kept == {4, 12}
     assert load_bundle(tmp_path / "run" / "best").provenance["step"] == 4
+    assert len(drawn) == 1
 
 
 def test_resume_wants_something_to_go_on_from(tmp_path, config):
