@@ -38,6 +38,7 @@ def test_tiles_with_a_full_halo_equal_the_whole_image(restorer):
     assert difference(restorer, picture(1001, 41), **changed) < ROUNDING
 
 
+@pytest.mark.slow
 def test_tiles_of_the_first_stage_equal_the_whole_image_in_both_directions(restorer):
     first = dataclasses.replace(restorer, stages=1)
     image = picture(413, 395)

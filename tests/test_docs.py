@@ -225,6 +225,7 @@ def test_a_picture_is_svg_whose_boxes_do_not_overlap(network):
     assert {"stage1_encoder", "stage3_orsnet", "restored, stage 3"} <= texts
 
 
+@pytest.mark.slow
 def test_the_notebook_runs_and_is_kept_without_outputs():
     (path,) = NOTEBOOKS
     kept = nbformat.read(path, as_version=4)

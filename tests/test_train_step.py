@@ -73,6 +73,7 @@ np.savez(sys.argv[1], *jax.tree.leaves(state.params), loss=measured["loss"])
 """
 
 
+@pytest.mark.slow
 def test_eight_devices_make_the_step_of_one(tmp_path, plain):
     """In a process of its own: the number of virtual devices cannot be changed later."""
     command = [sys.executable, "-c", EIGHT_DEVICES, str(tmp_path / "eight.npz")]

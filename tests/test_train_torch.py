@@ -25,7 +25,10 @@ def torch_loss(outputs, target):
     return sum(torch.sqrt((output - target) ** 2 + 1e-6).mean() for output in outputs)
 
 
-@pytest.mark.parametrize("weight_decay", [0.0, 1e-2], ids=["no weight decay", "weight decay"])
+@pytest.mark.parametrize(
+    "weight_decay",
+    [pytest.param(0.0, id="no weight decay"), pytest.param(1e-2, marks=pytest.mark.slow, id="weight decay")],
+)
 def test_twenty_steps_of_adam_equal_those_of_torch(weight_decay):
     """The weight decay is a million times the recipe's: at 1e-8 its absence would not be noticed."""
     network = torch_mprnet(CONFIG, seed=0)
