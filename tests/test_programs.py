@@ -25,7 +25,13 @@ def picture(height=61, width=75):
     return np.random.default_rng(0).random((height, width, 3), np.float32)
 
 
-@pytest.mark.parametrize("changed", [{}, {"tlc": True, "tile": 96, "overlap": None, "halo": 8}], ids=["blend", "halo"])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pytest.param({}, id="blend"),
+        pytest.param({"tlc": True, "tile": 96, "overlap": None, "halo": 8}, marks=pytest.mark.slow, id="halo"),
+    ],
+)
 def test_tiles_on_several_devices_and_in_batches_equal_those_on_one(restorer, changed):
     one = dataclasses.replace(restorer, **changed)
     image = picture(150, 110) if changed else picture()

@@ -245,6 +245,7 @@ def test_resume_wants_something_to_go_on_from(tmp_path, config):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_picture_that_is_damaged_is_passed_over_and_counted_where_the_recipe_says_so(tmp_path, config, capsys):
     path = config.data / "2.png"
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])

@@ -47,7 +47,7 @@ def assert_same(a, b):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-6), a.params, b.params)
 
 
-@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize("parts", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_four_devices_make_the_step_of_one(tiny, batch, plain, parts):
     mesh = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,))
     sharded = lambda x: jax.device_put(x, NamedSharding(mesh, PartitionSpec("data")))
@@ -91,6 +91,7 @@ def test_parts_of_a_batch_make_the_step_of_the_whole(tiny, batch, plain):
         np.testing.assert_allclose(measured[name], plain[1][name], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_rematerialisation_leaves_the_step_as_it_is(tiny, batch, plain):
     model = MPRNet(tiny, remat=True)
     state, _ = step(tiny, batch, model=model)
