@@ -1,5 +1,6 @@
 """The page over HTTP: results equal the command's, limits, nothing but its own folder is read, nothing stays."""
 
+import asyncio
 import concurrent.futures
 import http.client
 import io
@@ -391,6 +392,25 @@ def test_a_full_store_takes_nothing_more(store):
     assert guard.refusal("POST", "/gradio_api/upload", {"content-length": "400"}) is None
     status, sentence = guard.refusal("POST", "/gradio_api/upload", {"content-length": "401"})
     assert (status, sentence) == (507, "too many photos are here at the moment; try again in some minutes")
+
+
+def test_a_photo_that_is_deleted_while_it_is_asked_for_is_not_found(store):
+    photo, sent = put(store, "a.png"), []
+
+    async def gradio(scope, receive, send):  # it looked, and then found nothing
+        raise RuntimeError(f"File at path {photo} does not exist.")
+
+    async def send(message):
+        sent.append(message)
+
+    guard = Guard(gradio, store, most_bytes=1000)
+    scope = {"type": "http", "method": "GET", "path": f"/gradio_api/file={photo}", "headers": []}
+    with pytest.raises(RuntimeError):  # of another reason
+        asyncio.run(guard(scope, None, send))
+    assert sent == []
+    photo.unlink()
+    asyncio.run(guard(scope, None, send))
+    assert sent[0]["status"] == 404
 
 
 @pytest.mark.parametrize("body", [b"{", b"[" * 90_000, b"\xff"])

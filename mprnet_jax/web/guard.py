@@ -7,6 +7,7 @@ in the lists below answers 404, whether it exists or not.
 import json
 import re
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from pathlib import Path
 from typing import Any
 
 from mprnet_jax.web.store import Store
@@ -59,15 +60,23 @@ class Guard:
             return
         # A browser would keep photos in its cache after the visit; the page's own scripts it may keep.
         extra = HEADERS | ({"cache-control": "no-store"} if scope["path"].startswith(FILE) else {})
+        answers = False
 
         async def send_with_headers(message: MutableMapping[str, Any]) -> None:
+            nonlocal answers
+            answers = True
             if message["type"] == "http.response.start":
                 kept = [pair for pair in message["headers"] if pair[0].decode("latin-1").lower() not in extra]
                 added = [(name.encode(), value.encode()) for name, value in extra.items()]
                 message = {**message, "headers": kept + added}
             await send(message)
 
-        await self.app(scope, receive, send_with_headers)
+        try:
+            await self.app(scope, receive, send_with_headers)
+        except (OSError, RuntimeError):
+            if answers or not scope["path"].startswith(FILE) or Path(scope["path"].removeprefix(FILE)).exists():
+                raise
+            await _answer(send, 404, "not found")  # deleted with its page after Gradio had found it
 
     def refusal(self, method: str, path: str, headers: MutableMapping[str, str]) -> tuple[int, str] | None:
         """Status and sentence for a request that goes no further; None if it may. Header names are in small letters."""
