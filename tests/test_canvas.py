@@ -131,7 +131,7 @@ def test_options_that_cannot_be_are_refused(restorer, changed, message):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("optimised")
-@pytest.mark.parametrize(("size", "tile"), [((512, 768), 576), ((509, 701), 640), ((601, 347), 512)])
+@pytest.mark.parametrize(("size", "tile"), [((512, 768), 576), ((701, 509), 640)])
 def test_exact_tiles_of_the_denoiser_that_ships_equal_the_whole_photo(size, tile):
     """Its full halo is 3,552 pixels; 160 come near enough."""
     restorer = Restorer.from_pretrained("denoising", tlc=True, tile="whole")

@@ -26,7 +26,7 @@ def get_config():
     return TrainConfig(
         model=MPRNetConfig(4, 2, 2, num_cab=1, reduction=1), data=Path("photos"), degradation=Noise(),
         patch_size=16, batch_size=2, crops=10, epochs=5, schedule="steps", warmup_epochs=1, learning_rate=1e-3,
-        log_every=1, save_every=5,
+        log_every=1, save_every=10,
     )
 """  # 6 photos: 30 steps an epoch, 150 in all
 
@@ -56,7 +56,7 @@ def test_a_run_killed_five_times_gives_the_bits_and_the_log_of_one_that_was_not(
         process = start(tmp_path, "killed")
         begun = len(log_of(tmp_path, "killed"))
         deadline = time.monotonic() + 300
-        # Once it went on for a few steps, strike at a random moment: with a save every fifth step, some fall into one.
+        # Once it went on for a few steps, strike at a random moment: with a save every tenth step, some fall into one.
         while len(log_of(tmp_path, "killed")) < begun + 8 and time.monotonic() < deadline:
             assert process.poll() is None, (tmp_path / "killed.out").read_text()
             time.sleep(0.01)
