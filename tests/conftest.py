@@ -27,11 +27,6 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 TINY = MPRNetConfig(n_feat=6, scale_unetfeats=2, scale_orsnetfeats=4, num_cab=1, reduction=1)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The slow ones first: at the end one process would wait for the other's."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
-
-
 @pytest.fixture
 def optimised() -> Iterator[None]:
     """Programs as users run them, for tests of large pictures."""
