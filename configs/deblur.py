@@ -7,8 +7,8 @@ Data: GoPro/train/{input,target}, 2,103 pairs less those kept aside. The paper r
 
 from pathlib import Path
 
-from mprnet_jax.config import TrainConfig
 from mprnet_jax.model import PRESETS
+from mprnet_jax.training.config import TrainConfig
 
 
 def get_config() -> TrainConfig:

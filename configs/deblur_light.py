@@ -7,10 +7,10 @@ What it reached: docs/models/deblurring_light.md. Without a GPU: --dtype float32
 import dataclasses
 from pathlib import Path
 
-from mprnet_jax.config import TrainConfig
-from mprnet_jax.data.degrade import Mixture
-from mprnet_jax.data.motion_blur import MotionBlur
+from mprnet_jax.data.degradations.mixture import Mixture
+from mprnet_jax.data.degradations.motion_blur import MotionBlur
 from mprnet_jax.model import PRESETS
+from mprnet_jax.training.config import TrainConfig
 
 
 def get_config() -> TrainConfig:

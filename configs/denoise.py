@@ -8,8 +8,8 @@ reports 39.71 dB on SIDD's validation blocks; this recipe has not been run to it
 
 from pathlib import Path
 
-from mprnet_jax.config import TrainConfig
 from mprnet_jax.model import PRESETS
+from mprnet_jax.training.config import TrainConfig
 
 
 def get_config() -> TrainConfig:

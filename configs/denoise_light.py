@@ -6,9 +6,9 @@ Then configs/denoise_light_finish.py. What it reached: docs/models/denoising_lig
 
 from pathlib import Path
 
-from mprnet_jax.config import TrainConfig
-from mprnet_jax.data.noise import Noise
+from mprnet_jax.data.degradations.noise import Noise
 from mprnet_jax.model import PRESETS
+from mprnet_jax.training.config import TrainConfig
 
 
 def get_config() -> TrainConfig:

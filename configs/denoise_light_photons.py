@@ -8,9 +8,9 @@ import dataclasses
 import runpy
 from pathlib import Path
 
-from mprnet_jax.config import TrainConfig
-from mprnet_jax.data.degrade import Mixture
-from mprnet_jax.data.noise import Noise, PoissonNoise
+from mprnet_jax.data.degradations.mixture import Mixture
+from mprnet_jax.data.degradations.noise import Noise, PoissonNoise
+from mprnet_jax.training.config import TrainConfig
 
 SECOND_PART = runpy.run_path(str(Path(__file__).with_name("denoise_light_finish.py")))["get_config"]
 

@@ -7,9 +7,9 @@ the pictures are yours and the noise is made on the fly. Not run to its end yet:
 
 from pathlib import Path
 
-from mprnet_jax.config import TrainConfig
-from mprnet_jax.data.noise import Noise
+from mprnet_jax.data.degradations.noise import Noise
 from mprnet_jax.model import PRESETS
+from mprnet_jax.training.config import TrainConfig
 
 
 def get_config() -> TrainConfig:

@@ -7,8 +7,8 @@ as the mean of five test sets; this recipe has not been run to its end here.
 
 from pathlib import Path
 
-from mprnet_jax.config import TrainConfig
 from mprnet_jax.model import PRESETS
+from mprnet_jax.training.config import TrainConfig
 
 
 def get_config() -> TrainConfig:

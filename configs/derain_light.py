@@ -6,10 +6,10 @@ What it reached: docs/models/deraining_light.md.
 
 from pathlib import Path
 
-from mprnet_jax.config import TrainConfig
-from mprnet_jax.data.rain import Rain
+from mprnet_jax.checkpoints.pretrained import PRETRAINED
+from mprnet_jax.data.degradations.rain import Rain
 from mprnet_jax.model import PRESETS
-from mprnet_jax.pretrained import PRETRAINED
+from mprnet_jax.training.config import TrainConfig
 
 
 def get_config() -> TrainConfig:

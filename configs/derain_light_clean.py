@@ -8,7 +8,7 @@ import dataclasses
 import runpy
 from pathlib import Path
 
-from mprnet_jax.config import TrainConfig
+from mprnet_jax.training.config import TrainConfig
 
 THIRD_PART = runpy.run_path(str(Path(__file__).with_name("derain_light_last.py")))["get_config"]
 

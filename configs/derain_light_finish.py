@@ -8,9 +8,9 @@ import dataclasses
 import runpy
 from pathlib import Path
 
-from mprnet_jax.config import TrainConfig
-from mprnet_jax.data.degrade import Mixture
-from mprnet_jax.data.rain import Rain
+from mprnet_jax.data.degradations.mixture import Mixture
+from mprnet_jax.data.degradations.rain import Rain
+from mprnet_jax.training.config import TrainConfig
 
 FIRST_PART = runpy.run_path(str(Path(__file__).with_name("derain_light.py")))["get_config"]
 

@@ -6,9 +6,9 @@ A fifth of the pairs is kept out and validated on. What it gave on ten pairs: do
 
 from pathlib import Path
 
-from mprnet_jax.config import TrainConfig
+from mprnet_jax.checkpoints.pretrained import PRETRAINED
 from mprnet_jax.model import PRESETS
-from mprnet_jax.pretrained import PRETRAINED
+from mprnet_jax.training.config import TrainConfig
 
 
 def get_config() -> TrainConfig:

@@ -12,14 +12,14 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mprnet_jax.command_line import TILE_HELP, Parser, tile_option
-from mprnet_jax.compile_cache import use_compile_cache
-from mprnet_jax.errors import UserError, exit_on_user_error
-from mprnet_jax.extras import import_extra
-from mprnet_jax.pretrained import SAMPLES
+from mprnet_jax.checkpoints.pretrained import SAMPLES
+from mprnet_jax.runtime.compile_cache import use_compile_cache
+from mprnet_jax.support.command_line import TILE_HELP, Parser, tile_option
+from mprnet_jax.support.errors import UserError, exit_on_user_error
+from mprnet_jax.support.optional_imports import import_extra
 from mprnet_jax.web.models import load_models, tasks
+from mprnet_jax.web.photos import Limits
 from mprnet_jax.web.store import Store
-from mprnet_jax.web.work import Limits
 
 COMMAND = "mprnet_jax.demo"
 TILE_SECONDS = 2.0  # that the end waits for the tile at hand

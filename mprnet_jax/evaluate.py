@@ -13,13 +13,13 @@ from typing import Any
 from tqdm import tqdm
 
 from mprnet_jax import images
-from mprnet_jax.command_line import Parser, tile_option
-from mprnet_jax.cores import cores
-from mprnet_jax.errors import EXIT_USER_ERROR, UserError, exit_on_user_error
-from mprnet_jax.evaluation import comparison, matlab_files, protocols, report, scoring, tables, variants
+from mprnet_jax.checkpoints.pretrained import TASKS
+from mprnet_jax.evaluation import candidates, comparison, matlab, protocols, result_page, scoring, tables
 from mprnet_jax.evaluation.protocols import PROTOCOLS, Pair, TestSet
 from mprnet_jax.evaluation.scoring import Result, Run
-from mprnet_jax.pretrained import TASKS
+from mprnet_jax.runtime.devices import cores
+from mprnet_jax.support.command_line import Parser, tile_option
+from mprnet_jax.support.errors import EXIT_USER_ERROR, UserError, exit_on_user_error
 
 COMMAND = "mprnet_jax.evaluate"
 EPILOG = """\
@@ -134,13 +134,13 @@ def open_runs(request: Request, name: str, refused: list[str]) -> list[Run]:
         try:
             if isinstance(source, Path):
                 folder = protocols.restored_folder(name, source) if request.protocol == "all" else source
-                runs.append(variants.folder_run(label, name, folder, unrounded))
+                runs.append(candidates.folder_run(label, name, folder, unrounded))
                 continue
             if source == "auto" and PROTOCOLS[name].task is None:
                 raise UserError("--task auto: a custom set has no task of its own; name one")
             weights = PROTOCOLS[name].task if source == "auto" else source
-            restorers = variants.open_restorers(weights, request.stages, request.dtypes, dict(request.options))
-            runs.append(variants.network_run(label, restorers, unrounded, weights))
+            restorers = candidates.open_restorers(weights, request.stages, request.dtypes, dict(request.options))
+            runs.append(candidates.network_run(label, restorers, unrounded, weights))
         except UserError as error:
             scoring.refuse(refused, str(error))
     return runs
@@ -161,7 +161,7 @@ def write_submission(pairs: list[Pair], run: Run, folder: Path) -> tuple[list[st
                     names.append(pair.name)
                     bar.update()
                 for variant, restored in crops.items():
-                    matlab_files.write_dnd(folder / variant / "dnd", int(number), restored)
+                    matlab.write_dnd(folder / variant / "dnd", int(number), restored)
                 done += names
             except UserError as error:
                 scoring.refuse(refused, f"DND {number}: {error}")
@@ -196,13 +196,13 @@ def evaluate_set(request: Request, name: str, test_set: TestSet, runs: list[Run]
                 images=rows[variant],
                 refused=[*test_set.refused, *refused],
                 dataset=dataset,
-                restored_by=variants.about_variant(run, variant),
+                restored_by=candidates.about_variant(run, variant),
                 seconds=time.perf_counter() - start,
             )
             scoring.save(folder / variant, result)
             if result.columns and result.images:
                 restored = lambda pair, again=again, variant=variant: again(pair)[variant]
-                report.write(folder / variant / "report.html", result, pairs, restored)
+                result_page.write(folder / variant / "report.html", result, pairs, restored)
             results.append(result)
     return results
 

@@ -15,15 +15,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mprnet_jax.bundles import Bundle, load_bundle
-from mprnet_jax.compile_cache import use_compile_cache
-from mprnet_jax.errors import UserError, exit_on_user_error
-from mprnet_jax.exporting import Format, onnx_graph, output_names, parity, stablehlo, torch_state
-from mprnet_jax.exporting.example import EXAMPLE, example
-from mprnet_jax.pretrained import TASKS, bundle_path
+from mprnet_jax.checkpoints.bundle import Bundle, load_bundle
+from mprnet_jax.checkpoints.pretrained import TASKS, bundle_path
+from mprnet_jax.interchange import onnx_graph, parity, stablehlo
+from mprnet_jax.interchange.example import EXAMPLE, example
+from mprnet_jax.interchange.format import Format, output_names
+from mprnet_jax.interchange.torch import export as torch_export
+from mprnet_jax.runtime.compile_cache import use_compile_cache
+from mprnet_jax.support.errors import UserError, exit_on_user_error
 
 COMMAND = "mprnet_jax.export"
-FORMATS = {"stablehlo": stablehlo.FORMAT, "onnx": onnx_graph.FORMAT, "torch": torch_state.FORMAT}
+FORMATS = {"stablehlo": stablehlo.FORMAT, "onnx": onnx_graph.FORMAT, "torch": torch_export.FORMAT}
 REPORT = "parity.json"
 
 

@@ -9,16 +9,17 @@ from pathlib import Path
 
 import jax
 
-from mprnet_jax import images, plan, settings_record, side_by_side
-from mprnet_jax.command_line import TILE_HELP, Parser, tile_option
-from mprnet_jax.compile_cache import use_compile_cache
-from mprnet_jax.cores import cores, make_devices_of_cores
-from mprnet_jax.errors import EXIT_USER_ERROR, UserError, exit_on_user_error, one_line
-from mprnet_jax.folders import QUALITY, Batch, Naming, Share, Summary, restore_batch
-from mprnet_jax.pretrained import SAMPLES, TASKS, bundle_path, list_models
-from mprnet_jax.progress import say
-from mprnet_jax.restore import Restorer
-from mprnet_jax.side_by_side import REPORT
+from mprnet_jax import images
+from mprnet_jax.batch import before_after_page, plan, settings_record
+from mprnet_jax.batch.before_after_page import REPORT
+from mprnet_jax.batch.run import QUALITY, Batch, Naming, Share, Summary, restore_batch
+from mprnet_jax.checkpoints.pretrained import SAMPLES, TASKS, bundle_path, list_models
+from mprnet_jax.restoring.restorer import Restorer
+from mprnet_jax.runtime.compile_cache import use_compile_cache
+from mprnet_jax.runtime.devices import cores, make_devices_of_cores
+from mprnet_jax.support.command_line import TILE_HELP, Parser, tile_option
+from mprnet_jax.support.errors import EXIT_USER_ERROR, UserError, exit_on_user_error, one_line
+from mprnet_jax.support.progress import say
 
 COMMAND = "mprnet_jax.infer"
 SCROLLED_AWAY = 10  # files; after so many, what failed is told once more at the end
@@ -167,9 +168,9 @@ def find_share(asked: Share | str | None) -> Share:
     if isinstance(asked, Share):
         return asked
     if asked == "auto":
-        from mprnet_jax import distributed  # here, because few need it
+        from mprnet_jax.runtime import processes  # here, because few need it
 
-        distributed.start(None, None, None)
+        processes.start(None, None, None)
     return Share(jax.process_index(), jax.process_count()) if jax.distributed.is_initialized() else Share()
 
 
@@ -222,7 +223,7 @@ def restore(args: argparse.Namespace) -> Summary:
     summary = restore_batch(restorer, batch, args.quality or QUALITY, Summary(COMMAND))
     if args.report:
         everything = Batch.find(inputs, naming).there  # of all shares, and of the runs before
-        summary.notes.append(f"before and after: {one_line(str(side_by_side.write(args.output, everything)))}")
+        summary.notes.append(f"before and after: {one_line(str(before_after_page.write(args.output, everything)))}")
     return summary
 
 

@@ -16,20 +16,21 @@ from typing import Any
 
 import jax
 
-from mprnet_jax import distributed
-from mprnet_jax.checkpoint import TrainingCheckpoints, save_bundle
-from mprnet_jax.command_line import Parser
-from mprnet_jax.compile_cache import use_compile_cache
-from mprnet_jax.config import TrainConfig, keep_config, load_config, to_json
-from mprnet_jax.cores import cores, make_devices_of_cores
-from mprnet_jax.data import opening, pipeline, sources
-from mprnet_jax.distributed import check_alike, failing_together, is_lead, stop_requests
-from mprnet_jax.errors import UserError, exit_on_user_error
-from mprnet_jax.memory import restart_with_huge_pages
+from mprnet_jax.checkpoints.bundle_writer import TrainingCheckpoints, save_bundle
+from mprnet_jax.data import pipeline, sources
+from mprnet_jax.data.sources import open_folder
 from mprnet_jax.model import count_parameters
-from mprnet_jax.overrides import apply_overrides
-from mprnet_jax.training_run import Run, out_of_memory_is_told
-from mprnet_jax.validation import CROP
+from mprnet_jax.runtime import processes
+from mprnet_jax.runtime.compile_cache import use_compile_cache
+from mprnet_jax.runtime.devices import cores, make_devices_of_cores
+from mprnet_jax.runtime.memory import restart_with_huge_pages
+from mprnet_jax.runtime.processes import check_alike, failing_together, is_lead, stop_requests
+from mprnet_jax.support.command_line import Parser
+from mprnet_jax.support.errors import UserError, exit_on_user_error
+from mprnet_jax.training.config import TrainConfig, keep_config, load_config, to_json
+from mprnet_jax.training.loop import Run, out_of_memory_is_told
+from mprnet_jax.training.overrides import apply_overrides
+from mprnet_jax.training.validation import CROP
 
 COMMAND = "mprnet_jax.train"
 
@@ -39,7 +40,7 @@ def open_data(config: TrainConfig) -> tuple[sources.Source, list[pipeline.Exampl
 
     Raises UserError that says what is wrong with the folder.
     """
-    train, validation = opening.open_split(
+    train, validation = open_folder.open_split(
         config.data,
         crops=config.crops,
         held_out=sources.read_names(config.held_out) if config.held_out else frozenset(),
@@ -47,7 +48,7 @@ def open_data(config: TrainConfig) -> tuple[sources.Source, list[pipeline.Exampl
         scene_separator=config.scene_separator,
     )
     if config.validation_data:
-        validation = opening.open_source(config.validation_data, split="validation")
+        validation = open_folder.open_source(config.validation_data, split="validation")
     if config.degradation is None and not all(source.paired for source in (train, validation) if source is not None):
         raise UserError(
             f"{config.data}: clean pictures only, and the recipe makes no input of them; name a folder of pairs "
@@ -174,7 +175,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise UserError("name a recipe and a folder: --config configs/denoise.py --workdir runs/denoise")
         several = own.distributed or (own.coordinator, own.processes, own.process) != (None, None, None)
         if several and not asks_for_help:
-            distributed.start(own.coordinator, own.processes, own.process)
+            processes.start(own.coordinator, own.processes, own.process)
         if not own.no_compile_cache:
             use_compile_cache()
         with failing_together():

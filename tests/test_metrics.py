@@ -10,7 +10,7 @@ import scipy.signal
 import skimage.metrics
 
 from mprnet_jax import images, metrics
-from mprnet_jax.pretrained import SAMPLES
+from mprnet_jax.checkpoints.pretrained import SAMPLES
 
 
 def photo(height: int, width: int) -> np.ndarray:

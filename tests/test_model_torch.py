@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
-from torch_reference import nhwc, random_images, through_a_file, torch, torch_mprnet, torch_stages
 
-from mprnet_jax import torch_ckpt
-from mprnet_jax.losses import stages_loss
+from mprnet_jax.interchange.torch import names as torch_names
 from mprnet_jax.model import PRESETS, MPRNet, MPRNetConfig
+from mprnet_jax.training.losses import stages_loss
+from tests.helpers.torch_reference import nhwc, random_images, through_a_file, torch, torch_mprnet, torch_stages
 
 TINY = MPRNetConfig(12, 6, 4, num_cab=2)
 SMALL = MPRNetConfig(16, 8, 8)
@@ -144,7 +144,7 @@ def test_gradients_of_the_training_loss_equal_those_of_torch(tmp_path):
     # The reference shares its PReLU, so its gradient is the sum over all CABs under each of its names.
     named = network.named_parameters(remove_duplicate=False)
     gradients = {name: parameter.grad.numpy() for name, parameter in named}
-    _, expected = torch_ckpt.from_state_dict(gradients)
+    _, expected = torch_names.from_state_dict(gradients)
 
     loss = stages_loss("charbonnier_edge", clip=False)
     objective = lambda params: loss(MPRNet(TRAINED).apply({"params": params}, images), target)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mprnet_jax import images
-from mprnet_jax.extras import import_extra
+from mprnet_jax.support.optional_imports import import_extra
 
 Restore = Callable[[np.ndarray, Any], np.ndarray]
 

@@ -5,8 +5,8 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from mprnet_jax.errors import exit_on_user_error
-from mprnet_jax.memory import restart_with_huge_pages
+from mprnet_jax.runtime.memory import restart_with_huge_pages
+from mprnet_jax.support.errors import exit_on_user_error
 
 # Subcommand -> module of benchmarks with add_arguments and main.
 SUBJECTS = {"restore": "restore", "train": "train", "start": "start", "memory": "memory", "evaluate": "scores"}

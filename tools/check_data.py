@@ -10,8 +10,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mprnet_jax.data.checking import check_folder, report
-from mprnet_jax.errors import EXIT_USER_ERROR, exit_on_user_error
+from mprnet_jax.data.prepare.check import check_folder, report
+from mprnet_jax.support.errors import EXIT_USER_ERROR, exit_on_user_error
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -7,8 +7,8 @@ python tools/convert_torch_ckpt.py --to-torch checkpoints/deblurring --output mo
 import argparse
 import sys
 
-from mprnet_jax import convert
-from mprnet_jax.errors import exit_on_user_error
+from mprnet_jax.interchange.torch import convert
+from mprnet_jax.support.errors import exit_on_user_error
 
 EPILOG = """\
 The source may be an official file, or any state dict of the same network at any width: as torch.save writes it, with

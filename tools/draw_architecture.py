@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jax.extend.core import Literal
 
 from mprnet_jax.model import PRESETS, Concatenation, MPRNet, MPRNetConfig, Params, abstract_params, count_parameters
-from mprnet_jax.whole_files import whole_file
+from mprnet_jax.support.atomic_files import whole_file
 
 BLOCKS = {  # file -> where a block of this kind stands in the network
     "network": (),

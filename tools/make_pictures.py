@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from mprnet_jax import images, metrics
-from mprnet_jax.errors import exit_on_user_error
-from mprnet_jax.pretrained import PRETRAINED, SAMPLES, TASKS
-from mprnet_jax.restore import Restorer
+from mprnet_jax.checkpoints.pretrained import PRETRAINED, SAMPLES, TASKS
+from mprnet_jax.restoring.restorer import Restorer
+from mprnet_jax.support.errors import exit_on_user_error
 
 GAP = 6  # pixels between pictures
 LABEL = 26  # pixels, height of the line under each

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from mprnet_jax import images
-from mprnet_jax.data.degrade import Degradation
-from mprnet_jax.data.motion_blur import MotionBlur
-from mprnet_jax.data.noise import Noise
-from mprnet_jax.data.rain import Rain
+from mprnet_jax.data.degradations.mixture import Degradation
+from mprnet_jax.data.degradations.motion_blur import MotionBlur
+from mprnet_jax.data.degradations.noise import Noise
+from mprnet_jax.data.degradations.rain import Rain
 
 SAMPLES = Path(__file__).parent.parent / "mprnet_jax" / "samples"
 SIZE = (288, 384)  # height, width

@@ -9,8 +9,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from mprnet_jax.data.sidd import Cutting, cut_patches
-from mprnet_jax.errors import exit_on_user_error
+from mprnet_jax.data.prepare.sidd_patches import Cutting, cut_patches
+from mprnet_jax.support.errors import exit_on_user_error
 
 
 def main(argv: Sequence[str] | None = None) -> None:

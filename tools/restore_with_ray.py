@@ -17,16 +17,16 @@ from pathlib import Path
 
 import jax
 
-from mprnet_jax import bulk, settings_record
-from mprnet_jax.command_line import TILE_HELP, Parser, tile_option
-from mprnet_jax.errors import EXIT_USER_ERROR, UserError, exit_on_user_error, one_line
-from mprnet_jax.extras import import_extra
-from mprnet_jax.folders import Summary
+from mprnet_jax.batch import ray_workers, settings_record
+from mprnet_jax.batch.run import Summary
+from mprnet_jax.batch.storage import Folder, place
+from mprnet_jax.checkpoints.pretrained import TASKS, bundle_path
 from mprnet_jax.infer import make_folder
-from mprnet_jax.places import Folder, place
-from mprnet_jax.pretrained import TASKS, bundle_path
-from mprnet_jax.progress import Meter, say
-from mprnet_jax.restore import Restorer
+from mprnet_jax.restoring.restorer import Restorer
+from mprnet_jax.support.command_line import TILE_HELP, Parser, tile_option
+from mprnet_jax.support.errors import EXIT_USER_ERROR, UserError, exit_on_user_error, one_line
+from mprnet_jax.support.optional_imports import import_extra
+from mprnet_jax.support.progress import Meter, say
 
 COMMAND = "restore_with_ray"
 
@@ -88,7 +88,9 @@ def join_cluster(address: str | None) -> None:
         raise UserError(f"--address {address}: no cluster there ({error}); start one with: ray start --head") from error
 
 
-def note_settings(restorer: Restorer, bundle: Path, work: bulk.Work, waiting: list[str], there: list[str]) -> None:
+def note_settings(
+    restorer: Restorer, bundle: Path, work: ray_workers.Work, waiting: list[str], there: list[str]
+) -> None:
     """In a folder: say if results that stay were made with other options, and note those of the ones to come."""
     if not isinstance(work.target, Folder):
         return
@@ -105,10 +107,10 @@ def note_settings(restorer: Restorer, bundle: Path, work: bulk.Work, waiting: li
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     with exit_on_user_error(COMMAND):
-        work = bulk.Work(args.input, args.output, f".{args.format}" if args.format else None, args.quality)
+        work = ray_workers.Work(args.input, args.output, f".{args.format}" if args.format else None, args.quality)
         bundle = bundle_path(args.checkpoint or args.task)
         names = listed(args.list) if args.list else args.input.names()
-        waiting, there, refused = bulk.to_do(work, names, args.overwrite)
+        waiting, there, refused = ray_workers.to_do(work, names, args.overwrite)
         summary = Summary(COMMAND, skipped=len(there))
         for error in refused:
             summary.fail(error)
@@ -134,13 +136,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def restore(
-    restorer: Restorer, work: bulk.Work, names: list[str], args: argparse.Namespace, summary: Summary
+    restorer: Restorer, work: ray_workers.Work, names: list[str], args: argparse.Namespace, summary: Summary
 ) -> set[str]:
     """Restore the pictures on the cluster, note in the summary what becomes of each, and return who did it."""
-    resources = bulk.resources_of(import_extra("ray", "ray", "ray").nodes(), args.cpus_per_worker, args.workers)
+    resources = ray_workers.resources_of(import_extra("ray", "ray", "ray").nodes(), args.cpus_per_worker, args.workers)
     workers = set()
     with Meter(len(names), "picture") as meter:
-        for outcome in bulk.restore_all(restorer, work, names, resources, not args.no_compile_cache):
+        for outcome in ray_workers.restore_all(restorer, work, names, resources, not args.no_compile_cache):
             if outcome.error:
                 summary.fail(UserError(outcome.error))
             else:

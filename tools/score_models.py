@@ -18,14 +18,14 @@ from baselines import BASELINES, bm3d
 from tqdm import tqdm
 
 from mprnet_jax import images, metrics
-from mprnet_jax.data.degrade import Degradation
-from mprnet_jax.data.motion_blur import MotionBlur
-from mprnet_jax.data.noise import Noise, PoissonNoise
-from mprnet_jax.data.rain import Rain
-from mprnet_jax.data.sources import read_names, split_folder
-from mprnet_jax.errors import exit_on_user_error
-from mprnet_jax.pretrained import TASKS
-from mprnet_jax.restore import Restorer
+from mprnet_jax.checkpoints.pretrained import TASKS
+from mprnet_jax.data.degradations.mixture import Degradation
+from mprnet_jax.data.degradations.motion_blur import MotionBlur
+from mprnet_jax.data.degradations.noise import Noise, PoissonNoise
+from mprnet_jax.data.degradations.rain import Rain
+from mprnet_jax.data.sources.source import read_names, split_folder
+from mprnet_jax.restoring.restorer import Restorer
+from mprnet_jax.support.errors import exit_on_user_error
 
 # Task -> what is done to the photos. Gaussian noise and blur by one number each, rain by its three usual strengths.
 CONDITIONS: dict[str, dict[str, Degradation]] = {

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from mprnet_jax.data.tfds_builders import BUILDERS
-from mprnet_jax.errors import UserError, exit_on_user_error
+from mprnet_jax.data.prepare.tfds_builders import BUILDERS
+from mprnet_jax.support.errors import UserError, exit_on_user_error
 
 COMMAND = "mprnet_jax.data.build"
 

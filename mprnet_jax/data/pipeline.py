@@ -14,10 +14,10 @@ from absl import flags
 
 from mprnet_jax import images
 from mprnet_jax.data.augment import ORIENTATIONS, draw_crop, draw_saturation, orient, window
-from mprnet_jax.data.degrade import Degradation, degrade_window
-from mprnet_jax.data.reading import NOTHING_PASSED_OVER, OnDamage, Reader
-from mprnet_jax.data.sources import Example, Source, length
-from mprnet_jax.errors import UserError
+from mprnet_jax.data.degradations.mixture import Degradation, degrade_window
+from mprnet_jax.data.sources.cache import NOTHING_PASSED_OVER, OnDamage, Reader
+from mprnet_jax.data.sources.source import Example, Source, length
+from mprnet_jax.support.errors import UserError
 
 Batch = dict[str, np.ndarray]  # "input" and "target": N H W 3 float32 in [0, 1]
 BATCHES_AHEAD = 4  # prepared while a step runs

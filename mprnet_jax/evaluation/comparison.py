@@ -11,12 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from mprnet_jax.errors import UserError
-from mprnet_jax.evaluation import html_parts, protocols, scoring, svg_plots, tables
-from mprnet_jax.evaluation.html_parts import escape
+from mprnet_jax.evaluation import protocols, scoring, tables
 from mprnet_jax.evaluation.protocols import LABELS, PROTOCOLS
 from mprnet_jax.evaluation.scoring import Result
-from mprnet_jax.extras import import_extra
+from mprnet_jax.reports import html_parts, svg_plots
+from mprnet_jax.reports.html_parts import escape
+from mprnet_jax.support.errors import UserError
+from mprnet_jax.support.optional_imports import import_extra
 
 CONFIDENCE = 0.95
 METHOD = "p: Wilcoxon signed-rank test, two-sided; interval: paired t, 95 %"

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from mprnet_jax import images, metrics
-from mprnet_jax.errors import UserError
-from mprnet_jax.evaluation import matlab_files, realblur
+from mprnet_jax.evaluation import matlab, realblur
+from mprnet_jax.support.errors import UserError
 
 Scores = dict[str, float]  # by the names in LABELS; PSNR comes first, then SSIM
 Score = Callable[[np.ndarray, np.ndarray], Scores]  # restored, target: H W 3
@@ -134,7 +134,7 @@ def named(name: str) -> Protocol:
 def _holds(name: str, folder: Path) -> bool:
     """Whether a folder looks like the set: enough to choose between places, not a check of its content."""
     if name == "sidd":
-        return any((folder / file).is_file() for file in matlab_files.SIDD_FILES)
+        return any((folder / file).is_file() for file in matlab.SIDD_FILES)
     if name == "dnd":
         return (folder / "info.mat").is_file() or (folder / "images_srgb").is_dir()
     return (folder / "target").is_dir()
@@ -153,18 +153,18 @@ def open_set(name: str, data: Path, below: bool = False) -> TestSet:
         raise UserError(f"{data}: no such folder; --data names the folder of the data set")
     folder = find_folder(name, data, below)
     if folder is None:
-        needs = {"sidd": " and ".join(matlab_files.SIDD_FILES), "dnd": "info.mat and images_srgb/"}.get(
+        needs = {"sidd": " and ".join(matlab.SIDD_FILES), "dnd": "info.mat and images_srgb/"}.get(
             name, "input/ and target/ with pictures of the same names"
         )
         raise UserError(f"{data}: {named(name).title} is not here; it needs {needs}, in this folder or in its test/")
     if name == "sidd":
-        blocks = matlab_files.open_sidd(folder)
+        blocks = matlab.open_sidd(folder)
         pairs = [
             Pair(key, functools.partial(blocks.noisy, key), functools.partial(blocks.truth, key)) for key in blocks.keys
         ]
         return TestSet(folder, pairs, [], blocks.files)
     if name == "dnd":
-        crops, refused, files = matlab_files.open_dnd(folder)
+        crops, refused, files = matlab.open_dnd(folder)
         return TestSet(folder, [Pair(key, crop, None) for key, crop in crops.items()], refused, files)
     return pair_folders(folder)
 
@@ -216,7 +216,7 @@ def restored_reader(name: str, folder: Path) -> tuple[Callable[[Pair], np.ndarra
     """
     mat = folder if folder.suffix == ".mat" else folder / "Idenoised.mat"
     if name == "sidd" and mat.is_file():
-        blocks = matlab_files.open_restored_sidd(mat)
+        blocks = matlab.open_restored_sidd(mat)
         return lambda pair: blocks.block(pair.name), [mat]
     paths, ambiguous = by_stem(folder)
 

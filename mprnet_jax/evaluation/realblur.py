@@ -7,8 +7,8 @@ tables of MPRNet used it. OpenCV finds the homography: the extra `evaluate`.
 import numpy as np
 
 from mprnet_jax import images, metrics
-from mprnet_jax.errors import UserError
-from mprnet_jax.extras import import_extra
+from mprnet_jax.support.errors import UserError
+from mprnet_jax.support.optional_imports import import_extra
 
 COLUMNS = ("psnr_aligned", "ssim_aligned")
 ITERATIONS = 100  # of ECC, always all of them: its epsilon is 0

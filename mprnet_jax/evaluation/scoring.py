@@ -20,8 +20,8 @@ import numpy as np
 from tqdm import tqdm
 
 from mprnet_jax import images
-from mprnet_jax.errors import UserError
 from mprnet_jax.evaluation.protocols import PROTOCOLS, Pair, Protocol
+from mprnet_jax.support.errors import UserError
 
 RESULTS, SCORES, RESTORED = "results.json", "scores.csv", "restored"  # names in the folder of a run
 Images = dict[str, np.ndarray]  # variant -> restored image; "" where there is only one

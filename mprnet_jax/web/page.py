@@ -10,14 +10,14 @@ from typing import Any
 import gradio as gr
 from starlette.middleware import Middleware
 
-from mprnet_jax.errors import UserError
-from mprnet_jax.picture_files import Picture
+from mprnet_jax.images.formats.codec import Picture
+from mprnet_jax.support.errors import UserError
 from mprnet_jax.web import models as offers
-from mprnet_jax.web import work
+from mprnet_jax.web import photos
 from mprnet_jax.web.guard import Guard
 from mprnet_jax.web.models import Model
+from mprnet_jax.web.photos import Limits
 from mprnet_jax.web.store import Store
-from mprnet_jax.web.work import Limits
 
 TITLE = "Restore photos with MPRNet"
 FONTS = ["ui-sans-serif", "system-ui", "sans-serif"]  # the system's: nothing is fetched
@@ -81,21 +81,21 @@ class Page:
             with visit.run() as (folder, stop):
                 progress(0, desc="Reading the photo")
                 picture = self._read(path)
-                result = folder / work.result_name(path, picture)
+                result = folder / photos.result_name(path, picture)
 
                 def report(done: int, total: int) -> None:
                     if stop.is_set():
                         raise UserError(STOPPED)
                     progress((done, total), desc="Restoring", unit="tiles")
 
-                progress(0, desc=f"Preparing the network for {work.size(picture)}")
+                progress(0, desc=f"Preparing the network for {photos.size(picture)}")
                 # Who leaves gives up the place in Gradio's queue at once, but the processor only at the next tile.
                 with self._worker:
                     if stop.is_set():
                         raise UserError(STOPPED)
-                    work.restore_photo(picture, restorer, result, strength, report)
+                    photos.restore_photo(picture, restorer, result, strength, report)
                 shown = _show(picture, folder / "before.jpg"), _show(self._read(result), folder / "after.jpg")
-            return str(result), shown, work.facts(picture)
+            return str(result), shown, photos.facts(picture)
 
     def look(self, photo: str | None, request: gr.Request) -> tuple[Any, str]:
         """The photo as it came, on both sides of the slider, and what kind it is or why it is refused."""
@@ -106,7 +106,7 @@ class Page:
             with self.store.visit(str(request.session_hash), path).run() as (folder, _):
                 picture = self._read(path)
                 shown = _show(picture, folder / "before.jpg")
-            return (shown, shown), work.facts(picture)
+            return (shown, shown), photos.facts(picture)
         except UserError as error:
             return None, str(error)
 
@@ -126,11 +126,11 @@ class Page:
     def _read(self, path: Path) -> Picture:
         if not path.exists():
             raise UserError(f"{path.name}: not here any more; choose the photo again")
-        return work.read_photo(path, self.limits)
+        return photos.read_photo(path, self.limits)
 
 
 def _show(picture: Picture, path: Path) -> str:
-    work.write_shown(picture, path)
+    photos.write_shown(picture, path)
     return str(path)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import report, timing
-from mprnet_jax.errors import UserError
+from mprnet_jax.support.errors import UserError
 
 ASPECT = 3 / 2  # of the photos
 TEXTURE = 64  # pixels, side of the noise that they repeat
@@ -61,7 +61,7 @@ def main(args: argparse.Namespace) -> None:
 
 def _alone(args: argparse.Namespace, megapixels: float) -> dict[str, Any]:
     from mprnet_jax.infer import tile_option
-    from mprnet_jax.restore import Restorer
+    from mprnet_jax.restoring.restorer import Restorer
 
     height = round(math.sqrt(megapixels * 1e6 / ASPECT))
     width = round(height * ASPECT)

@@ -13,11 +13,13 @@ import jax
 import numpy as np
 
 from benchmarks.timing import Contestant, Missing
-from mprnet_jax import convert, platforms, torch_ckpt
-from mprnet_jax.errors import UserError
-from mprnet_jax.extras import import_extra
+from mprnet_jax.backends import dispatch
+from mprnet_jax.interchange.torch import convert
+from mprnet_jax.interchange.torch import names as torch_names
 from mprnet_jax.model import MPRNetConfig, Params
-from mprnet_jax.programs import Program, compiled
+from mprnet_jax.restoring.executables import Program, compiled
+from mprnet_jax.support.errors import UserError
+from mprnet_jax.support.optional_imports import import_extra
 
 
 def optional(module: str, package: str) -> ModuleType:
@@ -42,7 +44,7 @@ def ours(cfg: MPRNetConfig, params: Params, images: np.ndarray, dtype: str) -> C
     """The programs that Restorer runs for whole images of this size; a CPU's cores take an image each where there are
     several, as in a folder."""
     on_cpu = jax.default_backend() == "cpu"
-    sizes = platforms.faster_config(cfg, dtype)
+    sizes = dispatch.faster_config(cfg, dtype)
     batch, height, width, _ = images.shape
     start = time.perf_counter()
     share = batch // math.gcd(batch, jax.local_device_count()) if on_cpu else batch
@@ -50,7 +52,7 @@ def ours(cfg: MPRNetConfig, params: Params, images: np.ndarray, dtype: str) -> C
     for number, first in enumerate(range(0, batch, share)):
         program = compiled(Program(sizes, dtype, 3, None, height, width, share), number)
         part = (
-            platforms.pack_params(params, sizes, dtype),
+            dispatch.pack_params(params, sizes, dtype),
             images[first : first + share],
             np.zeros((share, 4), np.int32),
         )
@@ -87,7 +89,7 @@ class Torch:
             network = convert.torch_network(cfg)
         except UserError as error:
             raise Missing(str(error)) from error
-        state = torch_ckpt.to_state_dict(cfg, params)
+        state = torch_names.to_state_dict(cfg, params)
         network.load_state_dict({name: self.torch.from_numpy(np.array(array)) for name, array in state.items()})
         return network.to(self.device)
 
@@ -166,7 +168,7 @@ class Torch:
 
 
 def onnx_bytes(cfg: MPRNetConfig, params: Params) -> bytes:
-    from mprnet_jax.exporting.onnx_graph import onnx_model
+    from mprnet_jax.interchange.onnx_graph import onnx_model
 
     optional("onnx", "onnx")
     return onnx_model(cfg, params).SerializeToString()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.timing import Result
-from mprnet_jax.extras import import_extra
+from mprnet_jax.support.optional_imports import import_extra
 
 PACKAGES = ("jax", "jaxlib", "flax", "torch", "onnxruntime", "openvino", "numpy")
 HALF = "bfloat16"  # what the names of contestants with such features say

@@ -14,9 +14,9 @@ from typing import Any
 from tqdm import tqdm
 
 from benchmarks import report, timing
-from mprnet_jax.cores import make_devices_of_cores
-from mprnet_jax.errors import UserError
 from mprnet_jax.model import PRESETS
+from mprnet_jax.runtime.devices import make_devices_of_cores
+from mprnet_jax.support.errors import UserError
 
 OURS = "mprnet_jax"
 REFERENCE = "PyTorch eager"

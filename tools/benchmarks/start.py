@@ -14,8 +14,8 @@ import numpy as np
 
 from benchmarks import report, timing
 from mprnet_jax import images
-from mprnet_jax.errors import UserError
 from mprnet_jax.infer import SAMPLES
+from mprnet_jax.support.errors import UserError
 
 COMPILED = "Finished XLA compilation"  # what JAX logs for each program
 FROM_CACHE = "Persistent compilation cache hit"

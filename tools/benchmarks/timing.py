@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from mprnet_jax.errors import UserError
+from mprnet_jax.support.errors import UserError
 
 # Seconds between two runs: OpenMP's threads go on spinning for a while, on the cores of the next contestant.
 PAUSE = 0.3

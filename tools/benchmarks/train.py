@@ -13,10 +13,11 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from benchmarks import networks, side_by_side
 from benchmarks.timing import Contestant, Missing
-from mprnet_jax import memory, platforms
-from mprnet_jax.losses import stages_loss
+from mprnet_jax.backends import dispatch
 from mprnet_jax.model import PRESETS, MPRNet, MPRNetConfig, Params, init_params
-from mprnet_jax.train_step import init_state, make_train_step
+from mprnet_jax.runtime import memory
+from mprnet_jax.training.losses import stages_loss
+from mprnet_jax.training.step import init_state, make_train_step
 
 LEARNING_RATE = 2e-4
 FORWARD_AND_BACKWARD = 3  # times the operations of restoring: the gradients of inputs and of kernels cost as much each
@@ -71,7 +72,7 @@ def ours(
     state = jax.device_put(init_state(params, optimizer), NamedSharding(mesh, PartitionSpec()))
     batch = jax.device_put(batch, NamedSharding(mesh, PartitionSpec("data")))
     start = time.perf_counter()
-    compiled = platforms.compile_with_options(step.lower(state, batch))
+    compiled = dispatch.compile_with_options(step.lower(state, batch))
     memory.forget_traces()  # as mprnet_jax.train does
     seconds = time.perf_counter() - start
 

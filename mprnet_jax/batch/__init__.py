@@ -1,0 +1,1 @@
+"""Many files, folders and machines, each file restored by itself."""

@@ -1,0 +1,1 @@
+"""Parameters on disk: bundles, who made them, and the weights that ship."""

@@ -1,0 +1,71 @@
+"""The weights that ship with the package, by task; docs/models/ has a card for each."""
+
+import dataclasses
+from pathlib import Path
+
+from mprnet_jax.support.errors import UserError
+
+TASKS = ("deblurring", "denoising", "deraining")
+WEIGHTS = Path(__file__).parent.parent / "weights"
+SAMPLES = Path(__file__).parent.parent / "samples"  # a folder for each task
+
+
+@dataclasses.dataclass(frozen=True)
+class ShippedModel:
+    """A bundle in the package."""
+
+    name: str
+    task: str
+    takes_out: str
+
+    @property
+    def path(self) -> Path:
+        return WEIGHTS / self.name
+
+
+MODELS = {
+    model.name: model
+    for model in (
+        ShippedModel(
+            "denoising_light", "denoising", "noise of unknown strength, Gaussian up to sigma 50, and cameras'"
+        ),
+        ShippedModel("deraining_light", "deraining", "streaks of rain of any angle, density and brightness"),
+        ShippedModel("deblurring_light", "deblurring", "a hand-held camera's shake, up to about 25 pixels"),
+    )
+}
+PRETRAINED = {model.task: model.path for model in MODELS.values()}  # task -> bundle of its default model
+
+
+def bundle_path(name_or_path: str | Path) -> Path:
+    """The folder of a bundle: that of a task's default model or of a model by name, or the path itself.
+
+    Raises UserError for a name that is neither a task, a model nor a folder.
+    """
+    name = str(name_or_path)
+    if not name:
+        raise UserError(f"the name of the checkpoint is empty; name a task ({', '.join(TASKS)}) or a bundle's folder")
+    if name in PRETRAINED:
+        return PRETRAINED[name]
+    if name in MODELS:
+        return MODELS[name].path
+    path = Path(name_or_path)
+    if not path.exists():
+        raise UserError(f"{name}: neither a task ({', '.join(TASKS)}) nor a checkpoint folder; check the spelling")
+    return path
+
+
+def list_models() -> str:
+    """A table of the models that ship, for people: name, task, parameters, size on disk, licence, what each is for."""
+    from mprnet_jax.checkpoints.bundle import load_bundle  # here: importing Orbax takes longer than a short command
+    from mprnet_jax.model import count_parameters
+
+    rows = [("model", "task", "parameters", "on disk", "licence", "takes out")]
+    for model in MODELS.values():
+        bundle = load_bundle(model.path)
+        size = sum(path.stat().st_size for path in model.path.rglob("*") if path.is_file())
+        licence = bundle.provenance.get("licence", "Apache-2.0")
+        row = (model.name, model.task, f"{count_parameters(bundle.params):,}", f"{size / 1e6:.1f} MB", licence)
+        rows.append((*row, model.takes_out))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join(lines)

@@ -1,0 +1,89 @@
+"""Pairs of a dataset that mprnet_jax.data.build has written, by random access and without TensorFlow."""
+
+import functools
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from mprnet_jax import images
+from mprnet_jax.data.sources.source import Example, length, of_one_size
+from mprnet_jax.images.formats import codec as picture_files
+from mprnet_jax.support.errors import UserError
+
+INFO_FILE = "dataset_info.json"  # what makes a folder a dataset of TFDS
+
+
+def find_dataset(folder: str | Path) -> Path | None:
+    """The folder itself or its latest version, if it is a dataset of TFDS, else None."""
+    folder = Path(folder)
+    if (folder / INFO_FILE).is_file():
+        return folder
+    versions = [path.parent for path in folder.glob(f"*/{INFO_FILE}") if path.parent.name[:1].isdigit()]
+    return max(versions, key=lambda path: tfds.core.Version(path.name), default=None)
+
+
+class TfdsPairs:
+    """Pairs of one split; `pictures` chooses some of them by index."""
+
+    paired = True
+
+    def __init__(
+        self, directory: str | Path, split: str = "train", pictures: Sequence[int] | None = None, crops: int = 1
+    ) -> None:
+        found = find_dataset(directory)
+        if found is None:
+            raise UserError(f"{directory}: no dataset in it; build one with python -m mprnet_jax.data.build")
+        self.directory = found
+        self.split = split
+        self.crops = crops
+        self._all_names = self._builder.info.metadata.get(split)
+        if self._all_names is None:
+            choices = ", ".join(self._builder.info.splits)
+            raise UserError(f"{directory}: no split {split!r} in it; choose from {choices}")
+        self.pictures = list(range(len(self._all_names)) if pictures is None else pictures)
+
+    @functools.cached_property
+    def _builder(self) -> tfds.core.DatasetBuilder:
+        return tfds.builder_from_directory(self.directory)
+
+    @functools.cached_property
+    def _records(self) -> Sequence[dict[str, Any]]:
+        # Not decoded by TFDS: it would cut 16 bits, and other files of ours are read by other rules.
+        skip = tfds.decode.SkipDecoding()
+        return self._builder.as_data_source(self.split, decoders={"input": skip, "target": skip})
+
+    @property
+    def names(self) -> list[str]:
+        return [self._all_names[i] for i in self.pictures]
+
+    def read(self, picture: int) -> Example:
+        index = self.pictures[picture]
+        name = f"{self.directory.parent.name}, {self.split}, {self._all_names[index]}"
+        record = self._records[index]
+        return of_one_size({side: _decode(record[side], f"{name}, {side}") for side in ("input", "target")}, name)
+
+    def subset(self, pictures: Sequence[int]) -> "TfdsPairs":
+        return TfdsPairs(self.directory, self.split, [self.pictures[i] for i in pictures], self.crops)
+
+    def __len__(self) -> int:
+        return length(self)
+
+    def __repr__(self) -> str:
+        return f"TfdsPairs({self.directory}, {self.split}: {len(self.pictures)} pairs, {self.crops} crops each)"
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Each process opens the files for itself.
+        return {key: value for key, value in self.__dict__.items() if key not in ("_builder", "_records")}
+
+
+def _decode(data: bytes, name: str) -> np.ndarray:
+    """H W 3 uint8, as images.read gives it for a file."""
+    try:
+        pixels = picture_files.decode(io.BytesIO(data)).pixels
+    except Exception as error:  # decoders raise nearly anything on damaged data
+        raise UserError(f"{name}: not a whole picture ({error}); download it and build the dataset again") from error
+    return pixels if pixels.dtype == np.uint8 else images.to_uint8(images.to_float(pixels))

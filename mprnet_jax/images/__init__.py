@@ -1,0 +1,34 @@
+"""Picture and video files read and written with nothing lost.
+
+From outside: `from mprnet_jax import images`, then images.read, images.find, images.to_float and so on.
+"""
+
+from mprnet_jax.images.files import (
+    FORMATS,
+    SUFFIXES,
+    Picture,
+    check_savable,
+    find,
+    open_picture,
+    read,
+    save_picture,
+    to_float,
+    to_uint8,
+    to_uint16,
+    write,
+)
+
+__all__ = [
+    "FORMATS",
+    "SUFFIXES",
+    "Picture",
+    "check_savable",
+    "find",
+    "open_picture",
+    "read",
+    "save_picture",
+    "to_float",
+    "to_uint8",
+    "to_uint16",
+    "write",
+]

@@ -1,0 +1,1 @@
+"""One module for each file format: bytes <-> pictures, with depth, profile and metadata."""

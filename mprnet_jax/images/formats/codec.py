@@ -1,0 +1,66 @@
+"""The bytes of picture files, read and written with nothing lost: pixels as stored, alpha, profile and notes.
+
+Pillow alone will not do: it cuts 16-bit RGB to 8 bits without a word, cannot write it, and misses the transparent grey
+of 1- and 2-bit PNGs. So PNG goes through libpng (imagecodecs, a wheel of 26 MB; OpenCV is one of 61 MB, cannot write
+grey with alpha, and puts no notes into TIFF), TIFF through tifffile (which needs imagecodecs for LZW, JPEG and the
+like), and the rest through Pillow.
+
+Shapes: H height, W width, C channels: 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha, or 4 CMYK.
+"""
+
+from typing import BinaryIO
+
+import numpy as np
+
+from mprnet_jax.images.formats import pillow, png, tiff
+from mprnet_jax.images.formats.colours import SRGB, convert, space
+from mprnet_jax.images.formats.picture import MAX_PIXELS, Picture, Refusal
+
+HOLDS = {  # format -> what it can hold besides 8-bit RGB
+    "PNG": {"16 bits", "alpha", "grey"},
+    "TIFF": {"16 bits", "alpha", "grey", "cmyk"},
+    "JPEG": {"grey", "cmyk"},
+    "WEBP": {"alpha"},
+    "BMP": {"grey"},
+    "PPM": {"16 bits", "grey"},
+}
+MAX_SIDE = {"PNG": 1_000_000, "JPEG": 65_500, "WEBP": 16_383}  # pixels; what the encoders take
+
+
+def decode(file: BinaryIO, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Read a picture by its contents. Raises Refusal, or whatever the decoders raise on damage."""
+    head = file.read(1024)
+    file.seek(0)
+    if not head:
+        raise Refusal("empty file (0 bytes); export or download it again")
+    if head.startswith(png.SIGNATURE):
+        return png.decode(file, max_pixels)
+    if head.startswith(tiff.SIGNATURES):
+        return tiff.decode(file, max_pixels)
+    header = pillow.PNM_HEADER.match(head)
+    if header and int(header[4]) > 255:
+        return pillow.decode_deep_pnm(file, header, max_pixels)
+    return pillow.decode(file, max_pixels)
+
+
+def encode(format_name: str, array: np.ndarray, mode: str, like: Picture | None, quality: int) -> bytes:
+    """H W C pixels (RGB also for "cmyk"), uint8 or uint16, as a file with the profile and the notes of `like`."""
+    if like is None:
+        like = Picture(array, None, mode, format_name)
+    icc = like.icc
+    if like.mode == "cmyk":
+        if mode == "cmyk":
+            array = convert(array, SRGB, icc, "RGB", "CMYK")
+        else:
+            icc = None  # it is that of the inks; the pixels are sRGB
+    elif like.mode == "grey" and mode == "rgb" and space(icc) == b"GRAY":
+        colours = convert(array[..., :1], icc, SRGB, "L", "RGB")
+        array, icc = np.concatenate((colours, array[..., 3:]), axis=2), None
+    extra = like.extra if like.format == format_name else ()
+    if format_name == "PNG":
+        return png.encode(array, like, icc, extra)
+    if format_name == "TIFF":
+        return tiff.encode(array, mode, like, icc, extra)
+    if format_name == "PPM":
+        return pillow.encode_pnm(array)
+    return pillow.encode(format_name, array, mode, like, icc, extra, quality)

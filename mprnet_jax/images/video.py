@@ -1,0 +1,297 @@
+"""Videos, frame by frame: everything but the pixels stays as it was. Through PyAV (FFmpeg), the extra `video`.
+
+A frame becomes RGB of 16 bits in the video's own colour matrix and range, is restored, and goes back the same way, with
+the codec, pixel format, time stamp and rotation that it had. Audio, subtitles and what else there is are copied as they
+are, packet by packet.
+"""
+
+import contextlib
+import dataclasses
+import errno
+import math
+import os
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from mprnet_jax.support.atomic_files import whole_file
+from mprnet_jax.support.errors import UserError
+from mprnet_jax.support.optional_imports import import_extra
+
+SUFFIXES = {  # ending -> FFmpeg's name of the container
+    ".mp4": "mp4",
+    ".m4v": "mp4",
+    ".mov": "mov",
+    ".mkv": "matroska",
+    ".webm": "webm",
+    ".avi": "avi",
+}
+# Decoder's name -> encoder, and options that make its loss invisible: a restored video is often cut and encoded again.
+ENCODERS: dict[str, tuple[str, dict[str, str]]] = {
+    "h264": ("libx264", {"crf": "16", "preset": "medium"}),
+    "hevc": ("libx265", {"crf": "18", "preset": "medium", "x265-params": "log-level=none"}),
+    "vp8": ("libvpx", {"crf": "6", "b": "100M", "qmin": "0", "cpu-used": "2"}),
+    "vp9": ("libvpx-vp9", {"crf": "18", "b": "0", "cpu-used": "3", "row-mt": "1"}),
+    "av1": ("libsvtav1", {"crf": "18", "preset": "7"}),
+    "libdav1d": ("libsvtav1", {"crf": "18", "preset": "7"}),
+    "mpeg4": ("mpeg4", {"qmin": "2", "qmax": "3"}),
+    "mpeg2video": ("mpeg2video", {"qmin": "2", "qmax": "3"}),
+    "mjpeg": ("mjpeg", {"qmin": "2", "qmax": "2"}),
+    "prores": ("prores_ks", {}),
+    "ffv1": ("ffv1", {}),
+}
+# Tags that say how this very file was written; the new one gets its own.
+OWN_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "number_of_frames"}
+MISSING_SECONDS = 1.0  # a file that ends this much before its header says was cut off
+
+
+@dataclasses.dataclass(frozen=True)
+class Survey:
+    """What must be known of a video before its first frame is restored."""
+
+    frames: int
+    time_base: Fraction  # seconds; the coarsest unit in which all time stamps are whole
+    rate: Fraction  # frames a second, on average
+    matrix: tuple[int, ...] | None  # FFmpeg's display matrix, if the video is to be shown turned or flipped
+    height: int
+    width: int
+
+
+def survey(path: Path, thorough: bool = False) -> Survey:
+    """Read through a video, and if `thorough` decode all of it: that takes moments, to restore it takes hours.
+
+    Raises UserError if it is damaged, cut off, interlaced, or of a kind that cannot be written again.
+    """
+    av = import_extra("av", "PyAV", "video")
+    with _reading(av, path), av.open(str(path)) as container:
+        stream = _video_stream(path, container)
+        if stream.codec_context.name not in ENCODERS:
+            raise UserError(f"{path}: {stream.codec_context.name} video cannot be written; convert it to H.264 first")
+        if not _is_writable(av, stream):
+            raise UserError(
+                f"{path}: {stream.codec_context.name} video of {stream.codec_context.pix_fmt} pixels cannot be "
+                "written; convert it to yuv420p first"
+            )
+        stamps, first, end = [], None, Fraction(0)
+        for packet in container.demux(stream):
+            if packet.size == 0:  # the end
+                continue
+            if thorough or first is None:
+                for frame in stream.decode(packet):
+                    first = first or frame
+                    _check_whole(path, frame)
+            stamps.append(packet.pts)
+            if packet.pts is not None:
+                end = max(end, (packet.pts + (packet.duration or 0)) * stream.time_base)
+        for frame in stream.decode(None):
+            first = first or frame
+            _check_whole(path, frame)
+        if first is None:
+            raise UserError(f"{path}: no picture in it; export or download it again")
+        if first.interlaced_frame:
+            raise UserError(f"{path}: interlaced, and only whole frames can be restored; deinterlace it first")
+        promised = Fraction(container.duration or 0, av.time_base) + Fraction(container.start_time or 0, av.time_base)
+        if stream.duration:
+            promised = ((stream.start_time or 0) + stream.duration) * stream.time_base
+        elif any(other.type != "video" for other in container.streams):
+            promised = Fraction(0)  # the longest stream may be the sound
+        # AVI counts frames that it only repeats.
+        missing = SUFFIXES.get(path.suffix.lower()) in ("mp4", "mov") and len(stamps) < stream.frames
+        if missing or promised - end > MISSING_SECONDS:
+            raise UserError(f"{path}: cut off after {float(end):.1f} s; copy or download it again")
+        rate = stream.guessed_rate or stream.average_rate or Fraction(25)
+        base = stream.time_base
+        if None not in stamps:
+            base *= math.gcd(*stamps) or 1
+        return Survey(len(stamps), base, rate, _display_matrix(first), first.height, first.width)
+
+
+def restore_video(
+    restore: Callable[[np.ndarray], np.ndarray],
+    source: Path,
+    result: Path,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Restore every frame of a video into a file of the same container and codec, which appears whole or not at all.
+
+    `restore` takes and gives H W 3 RGB, uint16; `progress(done, total)` counts frames. Raises UserError that names the
+    file: if it is damaged (see survey), or the result cannot be written.
+    """
+    av = import_extra("av", "PyAV", "video")
+    if result.suffix.lower() not in SUFFIXES:
+        raise UserError(f"{result}: unknown video format {result.suffix!r}; use one of {', '.join(SUFFIXES)}")
+    found = survey(source, thorough=True)
+    os.environ.setdefault("SVT_LOG", "0")  # the AV1 encoder would write about itself to stderr
+    try:
+        with whole_file(result) as temporary, _reading(av, source), av.open(str(source)) as container:
+            output = av.open(str(temporary), "w", format=SUFFIXES[result.suffix.lower()])
+            try:
+                _transcode(av, container, output, found, restore, progress or (lambda done, total: None))
+            finally:
+                with _writing(av):
+                    output.close()
+    except _CannotWrite as error:
+        remedy = "make room on the disk" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "see if the folder is fine"
+        raise UserError(f"{result}: cannot be written ({error.strerror}); {remedy}") from error
+    except OSError as error:
+        raise UserError(f"{result}: cannot be written ({error.strerror or error}); check the folder") from error
+
+
+def _transcode(
+    av: ModuleType,
+    container: Any,
+    output: Any,
+    found: Survey,
+    restore: Callable[[np.ndarray], np.ndarray],
+    progress: Callable[[int, int], None],
+) -> None:
+    stream = _video_stream(Path(container.name), container)
+    streams = {}  # index in the input -> stream of the output
+    with _writing(av):
+        output.metadata.update(_tags(container.metadata))
+        for other in container.streams:
+            if other is stream:
+                streams[other.index] = encoder = _encoder(av, output, stream, found)
+            elif other.type in ("video", "audio", "subtitle", "attachment"):
+                streams[other.index] = _copy_of(output, other)
+        if container.chapters():
+            output.set_chapters(container.chapters())
+    done, next_pts = 0, 0
+    for packet in container.demux([other for other in container.streams if other.index in streams]):
+        if packet.stream is not stream:
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream.index]
+                with _writing(av):
+                    output.mux(packet)
+            continue
+        for frame in stream.decode(packet):
+            restored = _restored(av, frame, encoder.codec_context.pix_fmt, restore)
+            pts = next_pts if frame.pts is None else round(frame.pts * frame.time_base / found.time_base)
+            restored.pts, restored.time_base = pts, found.time_base
+            restored.duration = round(frame.duration * frame.time_base / found.time_base)
+            next_pts = pts + max(1, round(1 / (found.rate * found.time_base)))
+            with _writing(av):
+                output.mux(encoder.encode(restored))
+            done += 1
+            progress(done, max(done, found.frames))
+    with _writing(av):
+        output.mux(encoder.encode(None))
+
+
+def _restored(av: ModuleType, frame: Any, pix_fmt: str, restore: Callable[[np.ndarray], np.ndarray]) -> Any:
+    """The frame restored, as a frame of the same colours."""
+    layout = "rgba64le" if any(part.is_alpha for part in frame.format.components) else "rgb48le"
+    colours = {"interpolation": _interpolation(av), "src_colorspace": frame.colorspace}
+    rgb = frame.reformat(format=layout, src_color_range=frame.color_range, **colours).to_ndarray()
+    rgb[..., :3] = restore(np.ascontiguousarray(rgb[..., :3]))
+    restored = av.VideoFrame.from_ndarray(rgb, layout).reformat(
+        format=pix_fmt,
+        interpolation=_interpolation(av),
+        dst_colorspace=frame.colorspace,
+        dst_color_range=frame.color_range,
+    )
+    for name in ("colorspace", "color_range", "color_primaries", "color_trc"):
+        setattr(restored, name, getattr(frame, name))
+    return restored
+
+
+def _interpolation(av: ModuleType) -> Any:
+    kinds = av.video.reformatter.Interpolation
+    return kinds.BICUBIC | kinds.ACCURATE_RND | kinds.FULL_CHR_H_INT | kinds.FULL_CHR_H_INP
+
+
+def _encoder(av: ModuleType, output: Any, stream: Any, found: Survey) -> Any:
+    decoder = stream.codec_context
+    name, options = ENCODERS[decoder.name]
+    encoder = output.add_stream(
+        name,
+        rate=found.rate,
+        options=options,
+        width=found.width,
+        height=found.height,
+        pix_fmt=decoder.pix_fmt,
+        time_base=found.time_base,
+    )
+    context = encoder.codec_context
+    context.flags |= av.codec.context.Flags.frame_duration  # or the last frame would stay for a guessed time
+    context.thread_type = "AUTO"
+    for field in ("color_range", "colorspace", "color_primaries", "color_trc"):
+        setattr(context, field, getattr(decoder, field))
+    if stream.sample_aspect_ratio:
+        context.sample_aspect_ratio = stream.sample_aspect_ratio
+    encoder.time_base = found.time_base
+    if found.matrix:
+        encoder.set_display_matrix(found.matrix)
+    encoder.metadata.update(_tags(stream.metadata))
+    encoder.disposition = stream.disposition
+    return encoder
+
+
+def _copy_of(output: Any, stream: Any) -> Any:
+    if stream.type == "attachment":
+        return output.add_attachment(stream.name or "attachment", stream.mimetype or "", stream.data)
+    copy = output.add_stream_from_template(stream, opaque=True)
+    copy.metadata.update(_tags(stream.metadata))
+    copy.disposition = stream.disposition
+    return copy
+
+
+def _tags(tags: dict[str, str]) -> dict[str, str]:
+    return {name: text for name, text in tags.items() if name.lower() not in OWN_TAGS}
+
+
+def _video_stream(path: Path, container: Any) -> Any:
+    """The first that is not a cover picture."""
+    for stream in container.streams.video:
+        if not stream.disposition & type(stream.disposition).attached_pic:
+            stream.thread_type = "AUTO"
+            return stream
+    raise UserError(f"{path}: no video in it; name a file that has one")
+
+
+def _check_whole(path: Path, frame: Any) -> None:
+    if frame.is_corrupt:
+        raise UserError(f"{path}: damaged after {frame.time or 0:.1f} s; copy or download it again")
+
+
+def _is_writable(av: ModuleType, stream: Any) -> bool:
+    name, _ = ENCODERS[stream.codec_context.name]
+    try:
+        formats = av.codec.Codec(name, "w").video_formats
+    except ValueError:  # FFmpeg was built without it
+        return False
+    return formats is None or stream.codec_context.pix_fmt in {each.name for each in formats}
+
+
+def _display_matrix(frame: Any) -> tuple[int, ...] | None:
+    for data in frame.side_data:
+        if data.type.name == "DISPLAYMATRIX":
+            return tuple(int(value) for value in np.frombuffer(bytes(data), np.int32))
+    return None
+
+
+class _CannotWrite(Exception):
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.errno, self.strerror = getattr(error, "errno", None), getattr(error, "strerror", None) or str(error)
+
+
+@contextlib.contextmanager
+def _writing(av: ModuleType) -> Iterator[None]:
+    """Tells FFmpeg's errors about the result from those about the video that is read."""
+    try:
+        yield
+    except (av.FFmpegError, ValueError) as error:
+        raise _CannotWrite(error) from error
+
+
+@contextlib.contextmanager
+def _reading(av: ModuleType, path: Path) -> Iterator[None]:
+    try:
+        yield
+    except av.FFmpegError as error:
+        raise UserError(f"{path}: not a whole video ({error.strerror}); copy or download it again") from error

@@ -1,0 +1,1 @@
+"""Other programs' formats: PyTorch both ways, ONNX, StableHLO."""

@@ -1,0 +1,36 @@
+"""The program that comes with every export and runs it without this package."""
+
+from string import Template
+
+from mprnet_jax.interchange.format import Format
+
+EXAMPLE = "example.py"
+TEMPLATE = Template('''\
+"""Restore a picture: python example.py noisy.jpg restored.png
+
+Needs: pip install numpy pillow $packages
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+$imports
+from PIL import Image
+
+path = Path(__file__).with_name("$file")
+$load
+image = np.asarray(Image.open(sys.argv[1]).convert("RGB"), np.float32) / 255
+h, w, _ = image.shape
+# The network takes multiples of 8.
+padded = np.pad(image, [(0, -h % 8), (0, -w % 8), (0, 0)], mode="reflect")
+$restore
+Image.fromarray(np.rint(restored[:h, :w].clip(0, 1) * 255).astype(np.uint8)).save(sys.argv[2])
+''')
+
+
+def example(form: Format) -> str:
+    """The program for a format, as text."""
+    return TEMPLATE.substitute(
+        packages=" ".join(form.packages), imports=form.imports, file=form.file, load=form.load, restore=form.restore
+    )

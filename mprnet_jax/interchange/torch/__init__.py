@@ -1,0 +1,1 @@
+"""The official checkpoints, read and written without PyTorch."""

@@ -1,0 +1,1 @@
+"""Parts of pages that stand alone: one HTML file with its pictures and plots."""

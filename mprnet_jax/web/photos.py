@@ -1,0 +1,96 @@
+"""From a photo in a file to a restored one in a file, exactly as mprnet_jax.infer does it."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from mprnet_jax import images
+from mprnet_jax.batch.run import restore_picture
+from mprnet_jax.images.formats.codec import Picture
+from mprnet_jax.restoring.restorer import Restorer
+from mprnet_jax.support.errors import UserError
+
+ENDINGS = {"PNG": ".png", "JPEG": ".jpg", "TIFF": ".tif", "WEBP": ".webp", "BMP": ".bmp", "PPM": ".ppm"}
+SHOWN_SIDE = 4096  # pixels; longer sides are scaled down for the page, never for the download
+WHITE = 255
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What the page takes."""
+
+    megapixels: float
+    megabytes: float
+
+    @property
+    def pixels(self) -> int:
+        return round(self.megapixels * 1e6)
+
+    @property
+    def bytes(self) -> int:
+        return round(self.megabytes * 1e6)
+
+
+def read_photo(path: Path, limits: Limits) -> Picture:
+    """A visitor's photo. Raises UserError that names it without its folder, for one too large before it is decoded."""
+    try:
+        return images.open_picture(path, max_pixels=limits.pixels)
+    except UserError as error:
+        raise UserError(str(error).replace(str(path), path.name)) from error
+
+
+def result_name(path: Path, picture: Picture) -> str:
+    """The photo's name with _restored behind it; the ending changes only where it does not tell the format."""
+    tells = images.FORMATS.get(path.suffix.lower()) == picture.format
+    return f"{path.stem}_restored{path.suffix if tells else ENDINGS.get(picture.format, '.png')}"
+
+
+def restore_photo(
+    picture: Picture, restorer: Restorer, result: Path, strength: float, progress: Callable[[int, int], None]
+) -> None:
+    """Restore into a file with the depth, alpha, profile and notes of `picture`.
+
+    `strength` 1 is the restored photo, 0 the photo as it came, between them a blend. `progress` is called with
+    finished and all tiles; what it raises ends the work. Raises UserError that names the file without its folder.
+    """
+    if not isinstance(strength, int | float) or not 0 <= strength <= 1:
+        raise UserError(f"strength must be a number in 0..1, got {strength!r}")
+    try:
+        images.check_savable(result, picture)
+        restored = restore_picture(restorer, picture, progress)
+        if strength < 1:
+            before = images.to_float(picture.pixels)
+            restored = before + np.float32(strength) * (images.to_float(restored) - before)
+        images.save_picture(result, restored, picture)
+    except UserError as error:
+        raise UserError(str(error).replace(str(result), result.name)) from error
+
+
+def write_shown(picture: Picture, path: Path) -> None:
+    """The picture as browsers show it: JPEG of 8 bits, on white where it is transparent, in its own colours."""
+    deep = picture.pixels.dtype != np.uint8
+    pixels = images.to_uint8(images.to_float(picture.pixels)) if deep else picture.pixels
+    if picture.alpha is not None:
+        alpha = picture.alpha.astype(np.float32)[..., None] / np.iinfo(picture.alpha.dtype).max
+        pixels = np.rint(pixels * alpha + WHITE * (1 - alpha)).astype(np.uint8)
+    shown = Image.fromarray(pixels)
+    shown.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
+    profile = picture.icc if picture.mode == "rgb" else None  # that of a grey picture or of inks is not of these pixels
+    shown.save(path, "JPEG", quality=95, subsampling=0, **({"icc_profile": profile} if profile else {}))
+
+
+def size(picture: Picture) -> str:
+    height, width, _ = picture.pixels.shape
+    return f"{width} x {height} pixels"
+
+
+def facts(picture: Picture) -> str:
+    """Size and kind of a picture in words."""
+    parts = [size(picture), f"{picture.format}, {8 * picture.pixels.itemsize} bits a channel"]
+    kept = {"transparency": picture.alpha is not None, "colour profile": picture.icc, "EXIF": picture.exif}
+    if named := [name for name, there in kept.items() if there]:
+        parts.append(f"with {', '.join(named)}")
+    return "; ".join(parts)

@@ -1,0 +1,142 @@
+"""tools/check_data.py and tools/prepare_sidd.py."""
+
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mprnet_jax import images
+from mprnet_jax.data.sources.splits import scene_of
+
+TOOLS = Path(__file__).parents[2] / "tools"
+
+
+def run(name, *args):
+    """Exit code of a tool."""
+    try:
+        runpy.run_path(str(TOOLS / name))["main"]([str(arg) for arg in args])
+    except SystemExit as stop:
+        return stop.code
+    return 0
+
+
+@pytest.fixture
+def pair_folder(tmp_path, photo):
+    for i in range(40):
+        for side in ("input", "target"):
+            images.write(tmp_path / "pairs" / side / f"{i:02d}.png", photo[: 64 if i else 40, :64])
+    return tmp_path / "pairs"
+
+
+def test_a_sound_folder_of_pairs_is_described_with_what_would_be_trained_on(pair_folder, capsys):
+    assert run("check_data.py", pair_folder, "--patch-size", 48) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"{pair_folder}: pairs in input/ and target/",
+        "  input/: 40 pictures: 64x64 (39), 64x40 (1); RGB (40)",
+        "  target/: 40 pictures: 64x64 (39), 64x40 (1); RGB (40)",
+        "would be trained on: 40 in all, 1 crop of 48 px of each an epoch: 2 steps of batch 16",
+        "  1 smaller than the crop: they are padded by reflection",
+    ]
+
+
+def test_everything_that_is_wrong_is_listed_file_by_file_and_the_exit_code_is_2(pair_folder, photo, capsys):
+    (pair_folder / "target" / "01.png").unlink()
+    images.write(pair_folder / "input" / "02.png", photo)
+    path = pair_folder / "input" / "03.png"
+    path.write_bytes(path.read_bytes()[:-50])
+    images.write(pair_folder / "input" / "04.png", photo[:64, :64].astype(np.uint16) * 257)
+    (pair_folder / "input" / "06.png").write_bytes(b"no picture")
+    assert run("check_data.py", pair_folder, "--patch-size", 64) == 2
+    out = capsys.readouterr().out
+    assert "wrong: 5\n" in out
+    for line in (
+        "  input/01.png: no partner in target/",
+        "  02: sizes differ, input is 128x96, target 64x64",
+        "  input/03.png: not a whole picture",
+        "  input/04.png: RGB of 16 bits: would be rounded to 8",
+        "  input/06.png: cannot be read (not a picture)",
+        "would be trained on: 35 once this is mended",
+    ):
+        assert line in out
+
+
+def test_clean_pictures_that_are_not_rgb_are_named(tmp_path, photo, capsys):
+    images.write(tmp_path / "rgb.png", photo)
+    (tmp_path / "grey.pgm").write_bytes(b"P5\n4 4\n255\n" + bytes(16))
+    (tmp_path / "grey.pgm").rename(tmp_path / "grey.ppm")
+    assert run("check_data.py", tmp_path) == 2
+    out = capsys.readouterr().out
+    assert "2 pictures: " in out
+    assert "  grey.ppm: grey, not RGB; convert it" in out
+    assert "fewer than one batch: choose a smaller batch or more crops of each" in out
+
+
+def test_an_empty_or_missing_folder_is_one_line_of_error(tmp_path, capsys):
+    assert run("check_data.py", tmp_path) == 2
+    assert "no pictures in this folder; it needs files that end in .png" in capsys.readouterr().err
+    assert run("check_data.py", tmp_path / "none") == 2
+    assert "none: no such folder" in capsys.readouterr().err
+
+
+@pytest.fixture
+def sidd(tmp_path, photo):
+    """Two photos: the noisy one is the clean one plus 1, so that places can be compared."""
+    clean = np.minimum(photo, 254)
+    for number in ("0001", "0002"):
+        folder = tmp_path / "SIDD" / "Data" / f"{number}_001_S6_00100_00060_3200_L"
+        images.write(folder / f"{number}_GT_SRGB_010.PNG", clean)
+        images.write(folder / f"{number}_NOISY_SRGB_010.PNG", clean + 1)
+    return tmp_path / "SIDD"
+
+
+def patches(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*.png"))}
+
+
+def test_sidd_patches_are_pairs_of_the_same_place_and_their_names_keep_the_scene(sidd, tmp_path, capsys):
+    assert run("prepare_sidd.py", sidd, "--output", tmp_path / "out", "--patches", 12, "--size", 32) == 0
+    assert "24 patches written, 24 in all" in capsys.readouterr().out
+    names = sorted(path.name for path in (tmp_path / "out" / "input").iterdir())
+    assert len(names) == 24
+    assert names[0] == "0001_010-00.png"
+    assert {scene_of(name, "_") for name in names} == {"0001", "0002"}
+    places = set()
+    for name in names:
+        target, noisy = (images.read(tmp_path / "out" / side / name) for side in ("target", "input"))
+        assert target.shape == (32, 32, 3)
+        np.testing.assert_array_equal(noisy, target + 1)
+        places.add(target.tobytes())
+    assert len(places) > 20
+
+
+def test_cutting_goes_on_where_it_was_stopped_and_overwrites_nothing(sidd, tmp_path, capsys):
+    args = (sidd, "--output", tmp_path / "out", "--patches", 5, "--size", 32)
+    run("prepare_sidd.py", *args)
+    whole = patches(tmp_path / "out")
+    lost = tmp_path / "out" / "input" / "0002_010-3.png"
+    lost.unlink()
+    kept = tmp_path / "out" / "input" / "0002_010-4.png"
+    kept.write_bytes(b"mine")
+    assert run("prepare_sidd.py", *args) == 0
+    assert "1 patches written, 10 in all" in capsys.readouterr().out
+    assert kept.read_bytes() == b"mine"
+    kept.write_bytes(whole[kept.relative_to(tmp_path / "out")])
+    assert patches(tmp_path / "out") == whole
+
+
+def test_other_settings_another_origin_and_a_missing_partner_are_refused(sidd, tmp_path, capsys):
+    args = (sidd, "--patches", 2, "--size", 32)
+    run("prepare_sidd.py", *args, "--output", tmp_path / "out")
+    assert run("prepare_sidd.py", *args, "--output", tmp_path / "out", "--seed", 1) == 2
+    assert "its patches are cut with" in capsys.readouterr().err
+    (tmp_path / "mine" / "input").mkdir(parents=True)
+    assert run("prepare_sidd.py", *args, "--output", tmp_path / "mine") == 2
+    assert "has input/ or target/ of another origin" in capsys.readouterr().err
+    assert run("prepare_sidd.py", sidd, "--output", tmp_path / "big") == 2
+    assert "128x96 is smaller than a patch of 256" in capsys.readouterr().err
+    next(sidd.rglob("*_NOISY_*")).unlink()
+    assert run("prepare_sidd.py", *args, "--output", tmp_path / "out") == 2
+    assert "complete the download" in capsys.readouterr().err
+    assert run("prepare_sidd.py", tmp_path / "out", "--output", tmp_path / "out2") == 2
+    assert "no *_GT_SRGB_*.PNG in it or below" in capsys.readouterr().err

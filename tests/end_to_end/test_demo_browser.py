@@ -1,0 +1,225 @@
+"""The page in a real Chromium, by mouse: upload, restore, slider, zoom, download, phone width, no network."""
+
+import io
+import os
+import re
+import shutil
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import expect, sync_playwright
+
+from mprnet_jax import images
+from mprnet_jax.infer import main as infer
+from tests.helpers.demo_server import serving, wait_until
+
+REQUIRED = "MPRNET_JAX_REQUIRE_CHROMIUM"  # set in CI: without a browser, fail instead of passing over
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+expect.set_options(timeout=60_000)
+SECONDS = 60_000  # milliseconds that a step may take on a machine that has much else to do
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("demo"), "--max-megabytes", "1", "--tile", "64") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None:
+        assert not os.environ.get(REQUIRED), f"{REQUIRED} is set, and there is no chromium; apt-get install chromium"
+        pytest.skip("no chromium; apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(server, chromium, request):
+    """The page, open; at the end, whatever it asked for came from the server itself, and no script had failed."""
+    context = chromium.new_context(viewport=getattr(request, "param", WIDE), accept_downloads=True)
+    context.set_default_timeout(SECONDS)
+    page = context.new_page()
+    asked, failed = [], []
+    page.on("request", lambda sent: asked.append(sent.url))
+    page.on("pageerror", lambda error: failed.append(str(error)))
+    page.on("console", lambda line: failed.append(line.text) if line.type == "error" else None)
+    page.goto(server.url)
+    page.locator("#restore").wait_for()
+    yield page
+    context.close()
+    hosts = {urlsplit(url).netloc for url in asked if not url.startswith(("data:", "blob:"))}
+    assert hosts == {urlsplit(server.url).netloc}
+    assert failed == []
+
+
+@pytest.fixture
+def party(tmp_path, photo):
+    images.write(tmp_path / "party.png", photo)
+    return tmp_path / "party.png"
+
+
+def choose(page, path):
+    page.locator("#photo input[type=file]").set_input_files(path)
+
+
+def restore(page):
+    """Restore with the tiny network."""
+    page.get_by_label("Other").check()
+    expect(page.get_by_label("Model")).to_have_value("tiny")
+    page.locator("#restore").click()
+    expect(page.locator("#download")).to_be_enabled()
+
+
+def sides(page):
+    """The two images on the slider, before and after."""
+    return page.locator("#slider img").nth(0), page.locator("#slider img").nth(1)
+
+
+def hidden_share(image):
+    """How much of the restored image the slider hides, from the left: 0 to 1."""
+    clip = image.evaluate("image => getComputedStyle(image).clipPath")
+    return float(re.match(r"inset\(0(?:px|%)? 0(?:px|%)? 0(?:px|%)? ([\d.]+)%\)", clip)[1]) / 100
+
+
+PATCH = (0.28, 0.4, 0.45, 0.55)  # top, bottom, left, right as shares of the picture
+
+
+def colour(pixels):
+    """Mean over the patch of H W 3."""
+    top, bottom, left, right = (round(share * pixels.shape[i // 2]) for i, share in enumerate(PATCH))
+    return pixels[top:bottom, left:right].mean(axis=(0, 1))
+
+
+def colour_on_screen(page):
+    """That of the slider's pictures, whichever of the two lies above there."""
+    box = sides(page)[0].bounding_box()
+    shot = Image.open(io.BytesIO(page.screenshot(clip=box))).convert("RGB")
+    return colour(np.asarray(shot))
+
+
+def drag(page, share):
+    """Drag the slider's bar to a share of the picture's width."""
+    page.locator("#slider").scroll_into_view_if_needed()
+    bar = page.locator("#slider [data-testid=slider] .inner, #slider [data-testid=slider]").last.bounding_box()
+    box = sides(page)[0].bounding_box()
+    page.mouse.move(bar["x"] + bar["width"] / 2, bar["y"] + bar["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * share, bar["y"] + bar["height"] / 2, steps=5)
+    page.mouse.up()
+
+
+def test_a_photo_is_restored_compared_and_downloaded_as_the_command_restores_it(page, server, party, tmp_path):
+    choose(page, party)
+    expect(page.locator("#about textarea")).to_have_value("128 x 96 pixels; PNG, 8 bits a channel")
+    expect(page.locator("#download")).to_be_disabled()
+    restore(page)
+
+    before, after = sides(page)
+    for image in (before, after):
+        expect(image).to_be_visible()
+        assert image.evaluate("image => image.naturalWidth") == 128
+    drag(page, 0.9)
+    assert hidden_share(after) == pytest.approx(0.9, abs=0.03)
+    as_it_came = colour_on_screen(page)
+    drag(page, 0.1)
+    assert hidden_share(after) == pytest.approx(0.1, abs=0.03)
+    restored = colour_on_screen(page)
+
+    with page.expect_download() as download:
+        page.locator("#download").click()
+    assert download.value.suggested_filename == "party_restored.png"
+    download.value.save_as(tmp_path / "downloaded.png")
+    where = ("--checkpoint", str(server.checkpoint), "--input", str(party), "--output", str(tmp_path / "out"))
+    infer([*where, "--tile", "64", "--no-compile-cache"])
+    assert (tmp_path / "downloaded.png").read_bytes() == (tmp_path / "out" / "party.png").read_bytes()
+
+    # What the slider showed are these two pictures, so far as a screenshot tells.
+    expected = [colour(images.read(path)) for path in (party, tmp_path / "downloaded.png")]
+    assert np.abs(expected[0] - expected[1]).max() > 10
+    np.testing.assert_allclose(as_it_came, expected[0], atol=3)
+    np.testing.assert_allclose(restored, expected[1], atol=3)
+
+
+def test_the_wheel_zooms_and_the_button_goes_back(page, party):
+    choose(page, party)
+    image = sides(page)[0]
+    expect(image).to_be_visible()
+    image.hover(position={"x": 60, "y": 90})  # beside the bar
+    for _ in range(10):
+        page.mouse.wheel(0, -100)
+    larger = "image => new DOMMatrix(getComputedStyle(image).transform).a > 1.5"
+    page.wait_for_function(larger, arg=image.element_handle())
+    page.get_by_label("Undo").first.click()
+    expect(image).to_have_css("transform", "matrix(1, 0, 0, 1, 0, 0)")
+
+
+def test_stop_ends_the_work_at_the_next_tile(page, party):
+    page.locator("#samples button").first.click()
+    expect(page.locator("#about textarea")).to_have_value(re.compile("384 x 288 pixels"))
+    page.locator("#options").get_by_text("Options").click()
+    page.get_by_label("Self-ensemble").check()  # 8 x 35 tiles of the light network: many seconds
+    page.locator("#restore").click()
+    expect(page.locator("#slider")).to_contain_text(re.compile(r"\d+/280 tiles.*Restoring"))
+    page.locator("#stop").click()
+    page.get_by_label("Self-ensemble").uncheck()
+    page.locator("#photo").get_by_label("Clear").click()
+    choose(page, party)
+    restore(page)  # nobody else is before it
+    assert sides(page)[1].evaluate("image => image.naturalWidth") == 128
+
+
+@pytest.mark.parametrize("page", [PHONE], indirect=True)
+def test_on_a_phone_everything_fits_the_width_and_a_sample_is_restored(page, tmp_path):
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    samples = page.locator("#samples button img")
+    frame = page.locator("#samples").bounding_box()
+    assert frame["height"] < 110  # one row, and nothing empty below it
+    for number in range(samples.count()):
+        assert samples.nth(number).evaluate("image => image.naturalWidth") > 0
+        box = samples.nth(number).bounding_box()
+        assert box["x"] + box["width"] <= frame["x"] + frame["width"]
+    samples.first.click()
+    expect(page.locator("#about textarea")).to_have_value(re.compile("384 x 288 pixels"))
+    restore(page)
+    for element in ("#slider", "#download", "#restore", "#about"):
+        box = page.locator(element).bounding_box()
+        assert 0 <= box["x"] <= box["x"] + box["width"] <= PHONE["width"]
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+def test_what_is_refused_is_told_on_the_page(page, tmp_path):
+    (tmp_path / "text.png").write_text("not a picture")
+    choose(page, tmp_path / "text.png")
+    expect(page.locator("#about textarea")).to_have_value(re.compile("text.png: not a picture in a format"))
+    page.locator("#restore").click()
+    expect(page.get_by_test_id("toast-body")).to_contain_text("text.png: not a picture in a format")
+
+
+def test_a_file_that_is_too_large_is_told_on_the_page(page, tmp_path):
+    (tmp_path / "large.png").write_bytes(bytes(2 * 10**6))
+    choose(page, tmp_path / "large.png")
+    expect(page.get_by_test_id("toast-body")).to_contain_text("maximum allowed size")
+
+
+def test_closing_the_page_deletes_its_photos(page, server, party):
+    choose(page, party)
+    expect(page.locator("#about textarea")).to_have_value(re.compile("128 x 96"))
+    assert any(path.name == "party.png" for path in server.files())
+    page.context.close()
+    wait_until(lambda: not any(path.name == "party.png" for path in server.files()))

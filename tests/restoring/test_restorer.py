@@ -1,0 +1,162 @@
+"""Restorer: any size, each kind of input, clear refusals."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from mprnet_jax import images
+from mprnet_jax.checkpoints.bundle import Bundle
+from mprnet_jax.checkpoints.bundle_writer import save_bundle
+from mprnet_jax.model import MPRNet, init_params
+from mprnet_jax.restoring import executables
+from mprnet_jax.restoring.restorer import Restorer
+from mprnet_jax.runtime import memory
+from mprnet_jax.support.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def restorer():
+    from tests.helpers.tiny import TINY
+
+    return Restorer(TINY, init_params(TINY, seed=0))
+
+
+def test_a_picture_whose_size_fits_is_restored_as_the_network_alone_would(restorer, photo):
+    pixels = photo[:32, :40].astype(np.float32) / 255
+    alone = jax.jit(MPRNet(restorer.config).apply)({"params": restorer.params}, pixels[None])[0]
+    np.testing.assert_allclose(restorer(pixels), np.clip(alone[0], 0, 1), atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (33, 40), (31, 39)])
+def test_any_size_comes_back_in_its_size_and_kind(restorer, photo, size):
+    small = photo[: size[0], : size[1]]
+    restored = restorer(small)
+    assert (restored.shape, restored.dtype) == (small.shape, np.uint8)
+    as_float = restorer(small.astype(np.float64) / 255)
+    assert (as_float.shape, as_float.dtype) == (small.shape, np.float32)
+    assert 0 <= as_float.min() <= as_float.max() <= 1
+    np.testing.assert_array_equal(restored, np.rint(as_float * 255))
+    deep = restorer(small.astype(np.uint16) * 257)
+    assert deep.dtype == np.uint16
+    np.testing.assert_array_equal(deep, np.rint(as_float * 65535))
+
+
+def test_a_path_and_a_pil_image_give_what_their_pixels_give(restorer, photo, tmp_path):
+    pixels = photo[:32, :40]
+    images.write(tmp_path / "a.png", pixels)
+    np.testing.assert_array_equal(restorer(tmp_path / "a.png"), restorer(pixels))
+    restored = restorer(Image.fromarray(pixels))
+    assert isinstance(restored, Image.Image)
+    np.testing.assert_array_equal(np.asarray(restored), restorer(pixels))
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((8, 8), np.uint8), r"height x width x 3 \(RGB\); got shape \(8, 8\)"),
+        (np.zeros((8, 0, 3), np.uint8), r"got shape \(8, 0, 3\)"),
+        (np.zeros((8, 8, 3), np.int32), "must be uint8, uint16, or float in .*; got int32"),
+        (np.full((8, 8, 3), np.nan), "not finite"),
+        (np.full((8, 8, 3), 200.0), r"must be in about \[0, 1\]; this one has values up to 200, divide it"),
+        ([[1, 2]], "a NumPy array, a PIL image or a path; got list"),
+        ("nowhere.png", "nowhere.png: no such file"),
+    ],
+)
+def test_what_is_no_picture_is_refused_with_the_reason(restorer, image, message):
+    with pytest.raises(UserError, match=message):
+        restorer(image)
+
+
+def test_bfloat16_stays_near_float32(restorer, photo):
+    pixels = photo[:32, :40].astype(np.float32) / 255
+    error = options(restorer, dtype="bfloat16")(pixels) - restorer(pixels)
+    assert -10 * np.log10(np.mean(error**2)) > 45  # dB
+
+
+def test_a_bundle_is_restored_from_by_its_path(restorer, photo, tmp_path):
+    save_bundle(tmp_path / "bundle", Bundle(restorer.config, restorer.params, {"licence": "none"}))
+    loaded = Restorer.from_pretrained(tmp_path / "bundle")
+    assert loaded.provenance == {"licence": "none"}
+    np.testing.assert_array_equal(loaded(photo[:32, :40]), restorer(photo[:32, :40]))
+
+
+def test_an_unknown_name_is_refused_with_the_remedy():
+    with pytest.raises(UserError, match=r"denoisng: neither a task \(deblurring, denoising, deraining\) nor"):
+        Restorer.from_pretrained("denoisng")
+
+
+def options(restorer, **changed):
+    return dataclasses.replace(restorer, **changed)
+
+
+def test_tiles_of_the_whole_images_size_are_the_whole_image(restorer, photo):
+    picture = photo[:48, :64]
+    np.testing.assert_array_equal(options(restorer, tile=64)(picture), options(restorer, tile="whole")(picture))
+
+
+def test_tiles_come_near_the_whole_image_and_use_one_program(restorer, photo):
+    pixels = photo.astype(np.float32) / 255  # 96 x 128
+    executables.compiled.cache_clear()
+    tiled = options(restorer, tile=64, overlap=32)(pixels)
+    assert executables.compiled.cache_info().misses == 1
+    error = tiled - options(restorer, tile="whole")(pixels)
+    # dB; the channel attention sees other means, and a network with random weights makes much of them
+    assert -10 * np.log10(np.mean(error**2)) > 25
+
+
+def test_auto_takes_the_whole_image_where_it_fits_and_the_largest_tiles_where_not(restorer, monkeypatch):
+    assert len(restorer.plan(256, 320)) == 1
+    needed = restorer.program_bytes(256, 320)
+    monkeypatch.setattr(memory, "available_bytes", lambda: int(needed / 2 / memory.SHARE))
+    tiles = restorer.plan(256, 320)
+    assert len(tiles) > 1
+    assert 0.4 < tiles.tile**2 / (256 * 320) <= 0.5  # tiles come in steps of an eighth
+    assert tiles.overlap == tiles.tile // 8
+
+
+def test_local_means_need_the_training_patch_and_change_the_result(restorer, photo):
+    with pytest.raises(UserError, match="does not say which patches it was trained on; tlc needs patch_size"):
+        options(restorer, tlc=True)
+    picture = photo[:32, :40].astype(np.float32) / 255
+    named = options(restorer, provenance={"patch_size": 16})
+    local = options(named, tlc=True)
+    assert local.window == 24
+    np.testing.assert_array_equal(local(picture), options(restorer, tlc=True, patch_size=16)(picture))
+    assert np.abs(local(picture) - named(picture)).max() > 1e-6
+
+
+def test_fewer_stages_give_the_earlier_stages_image(restorer, photo):
+    pixels = photo[:32, :40].astype(np.float32) / 255
+    outputs = jax.jit(MPRNet(restorer.config).apply)({"params": restorer.params}, pixels[None])
+    for stages, output in ((1, outputs[2]), (2, outputs[1])):
+        restored = options(restorer, stages=stages)(pixels)
+        np.testing.assert_allclose(restored, np.clip(output[0], 0, 1), atol=1e-5)
+
+
+def test_self_ensemble_commutes_with_flips_and_rotations(restorer, photo):
+    ensemble = options(restorer, self_ensemble=True)
+    pixels = photo[:32, :40].astype(np.float32) / 255
+    restored = ensemble(pixels)
+    for turn in (lambda x: x[::-1], lambda x: x[:, ::-1], lambda x: np.rot90(x), lambda x: x.swapaxes(0, 1)):
+        np.testing.assert_allclose(ensemble(np.ascontiguousarray(turn(pixels))), turn(restored), atol=1e-5)
+    assert np.abs(restored - restorer(pixels)).max() > 1e-6
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"dtype": "float64"}, "dtype must be float32 or bfloat16, got 'float64'"),
+        ({"patch_size": 0}, "patch_size must be a positive number of pixels, got 0"),
+        ({"stages": 4}, "stages must be 1, 2 or 3, got 4"),
+        ({"tile": 60}, "tile must be a multiple of 8 of at least 16 pixels, got 60"),
+        ({"tile": "big"}, "tile must be auto, whole or a number of pixels, got 'big'"),
+        ({"tile": 64, "overlap": 40}, "overlap must be in 0..32, half of the tile; got 40"),
+        ({"overlap": 8}, "overlap goes with a tile of your own"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(restorer, changed, message):
+    with pytest.raises(UserError, match=message):
+        options(restorer, **changed)

@@ -1,0 +1,389 @@
+"""The training command, on a tiny network."""
+
+import contextlib
+import dataclasses
+import io
+import itertools
+import json
+import os
+import signal
+import struct
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from mprnet_jax import images
+from mprnet_jax.checkpoints.bundle import Bundle, load_bundle
+from mprnet_jax.checkpoints.bundle_writer import save_bundle
+from mprnet_jax.checkpoints.pretrained import PRETRAINED
+from mprnet_jax.data.degradations.noise import Noise, PoissonNoise
+from mprnet_jax.model import PRESETS, init_params
+from mprnet_jax.restoring.restorer import Restorer
+from mprnet_jax.support.errors import UserError
+from mprnet_jax.train import main, open_data, train
+from mprnet_jax.training.config import TrainConfig, keep_config, to_json
+from mprnet_jax.training.log import JsonLines, Log, Pace
+from mprnet_jax.training.loop import first_params, out_of_memory_is_told
+from tests.helpers.photos import made_photo
+from tests.helpers.tiny import TINY
+
+
+def make_config(folder: Path) -> TrainConfig:
+    photos = folder / "photos"
+    for i in range(5):
+        images.write(photos / f"{i}.png", np.roll(made_photo(), 7 * i, axis=1))
+    (folder / "held_out.txt").write_text("4.png\n")
+    return TrainConfig(
+        model=TINY,
+        data=photos,
+        held_out=folder / "held_out.txt",
+        degradation=Noise((25, 25)),
+        epochs=6,
+        batch_size=4,
+        patch_size=16,
+        schedule="steps",
+        learning_rate=2e-3,
+        warmup_epochs=1,
+        ema_decay=0.9,
+        crops=2,
+        log_every=1,
+        validate_every=6,
+        save_every=4,
+    )
+
+
+@pytest.fixture
+def config(tmp_path) -> TrainConfig:
+    return make_config(tmp_path)
+
+
+@dataclasses.dataclass
+class Whole:
+    """A run that was never stopped."""
+
+    config: TrainConfig
+    workdir: Path
+    shown: str  # on the screen
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Whole:
+    folder = tmp_path_factory.mktemp("whole")
+    config = dataclasses.replace(make_config(folder), epochs=12, validate_every=12, save_every=10, tensorboard=True)
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(shown):
+        train(config, folder / "run", command="the command")
+    return Whole(config, folder / "run", shown.getvalue())
+
+
+def log_of(workdir):
+    return [json.loads(line) for line in (workdir / "log.jsonl").read_text().splitlines()]
+
+
+def test_a_run_leaves_a_bundle_that_knows_where_it_comes_from_and_a_log(whole):
+    bundle = load_bundle(whole.workdir / "bundle")
+    assert bundle.config == whole.config.model
+    assert bundle.provenance["command"] == "the command"
+    assert bundle.provenance["step"] == 24
+    log = log_of(whole.workdir)
+    losses = [line["loss"] for line in log if "loss" in line]
+    assert len(losses) == 24
+    assert np.mean(losses[-3:]) < np.mean(losses[:3])
+    scores = {line["step"]: line["validation_psnr"] for line in log if "validation_psnr" in line}
+    assert list(scores) == [12, 24]
+    best = load_bundle(whole.workdir / "best").provenance
+    assert scores[best["step"]] == max(scores.values())
+    assert best["validation_psnr"] == pytest.approx(max(scores.values()), abs=1e-3)  # the log has six digits
+    assert train(whole.config, whole.workdir) == whole.workdir / "bundle"  # ended: nothing to do
+    photo = images.read(whole.config.data / "4.png")[:30, :20]
+    assert Restorer.from_pretrained(whole.workdir / "bundle")(photo).shape == photo.shape
+
+
+@pytest.mark.slow
+def test_a_run_that_was_stopped_and_resumed_equals_one_that_was_not(tmp_path, whole, monkeypatch):
+    config = dataclasses.replace(whole.config, tensorboard=False)
+    write = Log.write
+
+    def stop_after_five(self, **measured):
+        write(self, **measured)
+        if measured["step"] == 5 and "loss" in measured:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(Log, "write", stop_after_five)
+    assert train(config, tmp_path / "stopped") is None
+    assert max(int(p.name) for p in (tmp_path / "stopped" / "checkpoints").iterdir()) < 24
+    assert handlers == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
+    monkeypatch.undo()
+    resumed = load_bundle(train(config, tmp_path / "stopped"))
+    jax.tree.map(np.testing.assert_array_equal, resumed.params, load_bundle(whole.workdir / "bundle").params)
+    losses = lambda workdir: [(line["step"], line["loss"]) for line in log_of(workdir) if "loss" in line]
+    assert losses(tmp_path / "stopped") == losses(whole.workdir)
+
+
+def test_a_workdir_of_another_config_is_refused_with_the_differences(tmp_path, config):
+    keep_config(tmp_path / "run", dataclasses.replace(config, epochs=2))
+    with pytest.raises(UserError, match=r"run of another config \(epochs was 2, is 6\); choose another --workdir"):
+        train(config, tmp_path / "run")
+
+
+def test_what_a_killed_run_logged_after_its_last_checkpoint_is_taken_out(tmp_path):
+    lines = JsonLines(tmp_path, start=0)
+    for step in (0, 1, 2, 3):
+        lines.write(step, {"loss": 0.5})
+    lines.close()
+    with open(tmp_path / "log.jsonl", "a") as file:
+        file.write('{"step": 4, "lo')  # killed while writing
+    lines = JsonLines(tmp_path, start=2)
+    lines.write(3, {"loss": 0.25})
+    lines.close()
+    assert [line["step"] for line in log_of(tmp_path)] == [0, 1, 2, 3]
+    assert log_of(tmp_path)[-1]["loss"] == 0.25
+
+
+def test_a_full_disk_under_the_log_is_one_line(tmp_path):
+    lines = JsonLines(tmp_path, start=0)
+    lines._file.close()
+    lines._file = open("/dev/full", "w")  # noqa: SIM115
+    with pytest.raises(UserError, match=r"log.jsonl: cannot be written \(No space left on device\); make room"):
+        lines.write(1, {"loss": 0.5})
+    with pytest.raises(UserError, match="No space left on device"):
+        lines.close()  # what is still in its buffer
+
+
+def test_a_run_can_be_continued_with_other_settings_that_change_nothing(tmp_path, config):
+    keep_config(tmp_path, config)
+    keep_config(tmp_path, dataclasses.replace(config, workers=2, log_every=5, checkpoints_kept=4, tensorboard=True))
+    with pytest.raises(UserError, match="degradation was .*'Noise'.* is .*'PoissonNoise'"):
+        keep_config(tmp_path, dataclasses.replace(config, degradation=PoissonNoise()))
+
+
+def test_a_workdir_from_before_a_field_existed_is_gone_on_with(tmp_path, config):
+    older = {name: value for name, value in to_json(config).items() if name not in ("remat", "tensorboard")}
+    (tmp_path / "config.json").write_text(json.dumps(older))
+    keep_config(tmp_path, config)
+    with pytest.raises(UserError, match=r"run of another config \(remat was False, is True\)"):
+        keep_config(tmp_path, dataclasses.replace(config, remat=True))
+
+
+def test_waiting_for_data_counts_while_no_step_runs_and_only_then():
+    class Slow:
+        def __next__(self):
+            time.sleep(0.2)
+            return {}
+
+    class Running:
+        def __init__(self, ready):
+            self.is_ready = lambda: ready
+
+    for ready, least, most in ((True, 0.5, 1.0), (False, 0.0, 0.0)):
+        pace = Pace(batch_size=8)
+        pace.fetch(Slow(), Running(ready))
+        measured = pace.measured()
+        assert least <= measured["data_wait"] <= most
+        assert 0 < measured["images_per_second"] <= 8 / 0.2
+    assert "for the 10 steps to come" in pace.forecast(10)
+
+
+def events_of(folder):
+    """What TensorBoard's event files hold, read by their format: {tag: {step: value}}, images as (width, height)."""
+    event_pb2 = pytest.importorskip("tensorboardX.proto.event_pb2")
+    found = {}
+    for path in sorted(folder.glob("events.*")):
+        content = path.read_bytes()
+        while content:
+            (length,) = struct.unpack("<Q", content[:8])  # then a checksum, the event, and another checksum
+            event = event_pb2.Event.FromString(content[12 : 12 + length])
+            content = content[12 + length + 4 :]
+            for value in event.summary.value:
+                is_image = value.HasField("image")
+                seen = (value.image.width, value.image.height) if is_image else value.simple_value
+                found.setdefault(value.tag, {})[event.step] = seen
+    return found
+
+
+def test_a_run_can_be_looked_at(whole):
+    """The bar, the log, TensorBoard, curves.png: all of one run."""
+    log = log_of(whole.workdir)
+    events = events_of(whole.workdir / "tensorboard")
+    for name in ("loss", "lr", "psnr", "validation_psnr", "images_per_second", "data_wait"):
+        logged = {line["step"]: line[name] for line in log if name in line}
+        assert logged, name
+        assert events[name] == pytest.approx(logged, rel=1e-6), name
+    strips = {tag: seen for tag, seen in events.items() if tag.startswith("input_stage1_stage2_stage3_target/")}
+    assert list(strips.values()) == [dict.fromkeys((12, 24), (5 * 128, 96))]  # one picture is held out
+    with Image.open(whole.workdir / "curves.png") as curves:
+        assert min(curves.size) > 500
+        assert len(curves.convert("RGB").getcolors(2**24)) > 10
+    for words in ("a step takes about", "GB are free", "for the 4 steps to come"):
+        assert words in whole.shown
+    for words in ("loss=", "dB", "images/s=", "waiting for data=", "validation="):
+        assert words in whole.shown
+
+
+def test_the_best_checkpoint_is_kept_and_curves_are_drawn_now_and_then(tmp_path, config, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("mprnet_jax.training.curves.draw", lambda _: drawn.append(1))
+    monkeypatch.setattr("mprnet_jax.training.loop.CURVES_EVERY", float("inf"))  # so not before the end
+    scores = iter([20.0, 25.0, 22.0, 24.0])
+    monkeypatch.setattr("mprnet_jax.training.loop.validate", lambda *_: (next(scores), []))
+    changed = {"epochs": 4, "validate_every": 2, "save_every": 2, "checkpoints_kept": 1}
+    train(dataclasses.replace(config, **changed), tmp_path / "run")
+    kept = {int(path.name) for path in (tmp_path / "run" / "checkpoints").iterdir() if path.name.isdecimal()}
+    assert kept == {4, 8}
+    assert load_bundle(tmp_path / "run" / "best").provenance["step"] == 4
+    assert len(drawn) == 1
+
+
+def test_resume_wants_something_to_go_on_from(tmp_path, config):
+    with pytest.raises(UserError, match="run: no checkpoint to go on from; correct --workdir"):
+        train(config, tmp_path / "run", resume=True)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_a_picture_that_is_damaged_is_passed_over_and_counted_where_the_recipe_says_so(tmp_path, config, capsys):
+    path = config.data / "2.png"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UserError, match=r"2\.png"):
+        train(config, tmp_path / "stops")
+    train(dataclasses.replace(config, on_damage="skip", epochs=2), tmp_path / "goes on")
+    assert log_of(tmp_path / "goes on")[-2]["passed_over"] == 4  # 2 epochs of 2 crops
+    assert "passed over: " in capsys.readouterr().err
+
+
+def test_too_little_memory_is_told_with_the_remedies():
+    with (
+        pytest.raises(UserError, match="memory does not suffice for a step; raise --accumulate"),
+        out_of_memory_is_told(),
+    ):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 17179869184 bytes.")
+    with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"), out_of_memory_is_told():
+        raise jax.errors.JaxRuntimeError("INTERNAL: something else")
+
+
+def test_pairs_are_trained_on_and_a_share_of_the_scenes_is_kept_aside(tmp_path, config, photo):
+    for i in range(6):
+        for side in ("input", "target"):
+            images.write(tmp_path / "pairs" / side / f"scene{i // 2}-{i}.png", photo)
+    paired = dataclasses.replace(
+        config, data=tmp_path / "pairs", held_out=None, degradation=None, validation_share=0.3, scene_separator="-"
+    )
+    source, validation = open_data(paired)
+    assert (len(source.names), len(validation)) == (4, 2)
+    assert len({name.split("-")[0] for name in source.names}) == 2
+
+
+def test_clean_pictures_for_a_recipe_of_pairs_are_refused_with_the_remedy(config):
+    with pytest.raises(UserError, match="photos: clean pictures only, .* configs/denoise_photos.py"):
+        open_data(dataclasses.replace(config, degradation=None))
+
+
+def test_a_run_can_start_from_a_bundle_of_the_same_sizes_only(tmp_path, config):
+    params = init_params(config.model, seed=5)
+    save_bundle(tmp_path / "start", Bundle(config.model, params, {}))
+    config = dataclasses.replace(config, init_from=tmp_path / "start")
+    jax.tree.map(np.testing.assert_array_equal, first_params(config), params)
+    wider = dataclasses.replace(config, model=dataclasses.replace(config.model, n_feat=12))
+    with pytest.raises(UserError, match=r"\(n_feat 6, not 12\); add --model.n-feat 6, or start from another bundle"):
+        first_params(wider)
+
+
+def test_a_run_can_start_from_weights_that_ship(config):
+    light = dataclasses.replace(config, model=PRESETS["light"], init_from=Path("denoising"))
+    jax.tree.map(np.testing.assert_array_equal, first_params(light), load_bundle(PRETRAINED["denoising"]).params)
+
+
+def test_steps_that_stay_not_finite_stop_the_run_with_the_remedy(tmp_path, config, monkeypatch):
+    counts = itertools.count(1)
+
+    names = ("skipped", "skipped_in_row")
+
+    class Broken:
+        def lower(self, *_):
+            return self
+
+        def compile(self, **_):
+            return lambda state, _: (
+                state,
+                {"loss": jnp.nan * jnp.ones(()), **dict.fromkeys(names, jnp.array(next(counts)))},
+            )
+
+    monkeypatch.setattr("mprnet_jax.training.loop.make_train_step", lambda *_, **__: Broken())
+    monkeypatch.setattr("mprnet_jax.training.loop.memory.needed_bytes", lambda _: 0)
+    with pytest.raises(UserError, match=r"not finite 3 steps in a row, up to step 3; .* step 0. Lower learning_rate"):
+        train(dataclasses.replace(config, stop_after_skipped=3), tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "name a recipe and a folder"),
+        (["--config", "none.py", "--workdir", "run"], "none.py: no such config file; the recipes are in configs/"),
+        (["--config", "{empty}", "--workdir", "run"], "no recipe; a config file defines get_config()"),
+        (["--config", "{good}", "--workdir", "run", "--data", "nowhere"], "nowhere: no such folder"),
+        (["--config", "{good}", "--workdir", "run", "--patch-size", "20"], "patch_size must be a positive multiple"),
+        (["--config", "{broken}", "--workdir", "run"], "broken.py: line 2: SyntaxError"),
+        (
+            ["--config", "{failing}", "--workdir", "run"],
+            "failing.py: line 2: ZeroDivisionError",
+        ),
+        (["--config", "{good}", "--workdir", "empty.py", "--data", "."], "empty.py: cannot be made"),
+        (
+            ["--config", "{good}", "--workdir", "run", "--learning-rate", "nan"],
+            "learning_rate must be positive",
+        ),
+        (["--config", "{good}", "--workdir", "run", "--seed", "-1"], "seed must not be negative, got -1"),
+        (
+            ["--config", "{good}", "--workdir", "run", "--degradation.sigma", "50", "5"],
+            "a range from low to high",
+        ),
+        (["--config", "{good}", "--workdir", "run", "--degradation.camera-share", "7"], "must be from 0 to 1, got 7"),
+        (
+            ["--config", "{good}", "--workdir", "run", "--batch-sise", "2"],
+            "Unrecognized options: --batch-sise, 2 (did you mean --batch-size",
+        ),
+        (["--config", "{good}", "--workdir", "run", "--batch-size", "two"], "Error parsing --batch-size: invalid"),
+        (["--config", "{good}", "--workdir", "run", "--loss", "l1"], "'l1' for argument '--loss'. Expected one of"),
+        (["--config", "{good}", "--workdir"], "argument --workdir: expected one argument; --help"),
+        (["--config", "{good}", "--workdir", "run", "--coordinator", "a:1"], "--coordinator needs --processes"),
+        (
+            ["--config", "{good}", "--workdir", "run", "--processes", "2"],
+            "--processes and --process go with --coordinator",
+        ),
+        (
+            ["--config", "{good}", "--workdir", "run", "--coordinator", "a", "--processes", "2", "--process", "0"],
+            "--coordinator must be HOST:PORT, got 'a'",
+        ),
+        (
+            ["--config", "{good}", "--workdir", "run", "--coordinator", "a:1", "--processes", "2", "--process", "2"],
+            "--process must be in 0..1, got 2",
+        ),
+    ],
+)
+def test_a_users_mistake_is_one_message_and_exit_code_2(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.py").write_text("")
+    (tmp_path / "broken.py").write_text("x = 1\ndef get_config(:\n")
+    (tmp_path / "failing.py").write_text("def get_config():\n    return 1 / 0\n")
+    images.write(tmp_path / "a.png", np.zeros((32, 32, 3), np.uint8))
+    images.write(tmp_path / "b.png", np.zeros((32, 32, 3), np.uint8))
+    (tmp_path / "good.py").write_text(
+        "from pathlib import Path\nfrom mprnet_jax.training.config import TrainConfig\n"
+        "from mprnet_jax.model import PRESETS\n"
+        "from mprnet_jax.data.degradations.noise import Noise\n"
+        "def get_config():\n"
+        "    return TrainConfig(PRESETS['light'], Path('photos'), 4, 4, 16, crops=2, degradation=Noise())\n"
+    )
+    files = {name: tmp_path / f"{name}.py" for name in ("empty", "good", "broken", "failing")}
+    with pytest.raises(SystemExit) as exit_info:
+        main([argument.format(**files) for argument in [*arguments, "--no-compile-cache"]])
+    assert exit_info.value.code == 2
+    output = capsys.readouterr()
+    assert message in output.err
+    assert len(output.err.splitlines()) == 1, output.err
