@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from mprnet_jax import images
-from mprnet_jax.data.degradations.mixture import Degradation
+from mprnet_jax.data.degradations.base import Degradation
 from mprnet_jax.data.degradations.motion_blur import MotionBlur
 from mprnet_jax.data.degradations.noise import Noise
 from mprnet_jax.data.degradations.rain import Rain

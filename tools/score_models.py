@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from mprnet_jax import images, metrics
 from mprnet_jax.checkpoints.pretrained import TASKS
-from mprnet_jax.data.degradations.mixture import Degradation
+from mprnet_jax.data.degradations.base import Degradation
 from mprnet_jax.data.degradations.motion_blur import MotionBlur
 from mprnet_jax.data.degradations.noise import Noise, PoissonNoise
 from mprnet_jax.data.degradations.rain import Rain

@@ -14,7 +14,7 @@ from absl import flags
 
 from mprnet_jax import images
 from mprnet_jax.data.augment import ORIENTATIONS, draw_crop, draw_saturation, orient, window
-from mprnet_jax.data.degradations.mixture import Degradation, degrade_window
+from mprnet_jax.data.degradations.base import Degradation, Degraded, degrade_crop
 from mprnet_jax.data.sources.cache import NOTHING_PASSED_OVER, OnDamage, Reader
 from mprnet_jax.data.sources.source import Example, Source, length
 from mprnet_jax.support.errors import UserError
@@ -46,11 +46,7 @@ class CropAndAugment(grain.transforms.RandomMap):
         if "input" in example:
             return {**example, "input": cut(example["input"]), "target": cut(target)}
         wide = cut(target, self.degradation.margin)
-        return {**example, "input": degrade_window(self.degradation, wide, rng), "target": self._middle(wide)}
-
-    def _middle(self, wide: np.ndarray) -> np.ndarray:
-        margin = (len(wide) - self.patch_size) // 2
-        return wide[margin : margin + self.patch_size, margin : margin + self.patch_size]
+        return {**example, **degrade_crop(self.degradation, wide, rng)._asdict()}
 
 
 def to_float(example: Example) -> Example:
@@ -153,7 +149,8 @@ def validation_pairs(source: Source, degradation: Degradation | None, size: int)
         top, left = ((side - part) // 2 for side, part in zip(example["target"].shape[:2], (h, w), strict=True))
         if "input" not in example:
             rng = np.random.default_rng(index)
-            example = {"input": degradation(example["target"], rng), "target": example["target"]}
+            clean = example["target"]
+            example = degradation.apply(Degraded(clean, clean), rng)._asdict()
         # Copies, or the crops would keep the whole pictures in memory.
         pairs.append({side: image[top : top + h, left : left + w].copy() for side, image in example.items()})
     return pairs

@@ -12,10 +12,8 @@ import traceback
 from pathlib import Path
 from typing import Any, Literal
 
-from mprnet_jax.data.degradations.mixture import Mixture, check_ranges
-from mprnet_jax.data.degradations.motion_blur import MotionBlur
-from mprnet_jax.data.degradations.noise import Noise, PoissonNoise
-from mprnet_jax.data.degradations.rain import Rain
+from mprnet_jax.data.degradations.base import Degradation
+from mprnet_jax.data.degradations.mixture import Chain, Mixture, Step, check_ranges
 from mprnet_jax.model import MPRNetConfig
 from mprnet_jax.support.atomic_files import whole_file
 from mprnet_jax.support.errors import UserError
@@ -45,7 +43,7 @@ class TrainConfig:
     """A picture's scene is its name up to the last one of these ("-" for GoPro, "_" for SIDD); None: each its own."""
     validation_data: Path | None = None
     """Another folder to validate on; its pictures are not trained on."""
-    degradation: Noise | PoissonNoise | MotionBlur | Rain | Mixture | None = None
+    degradation: Step | Chain | Mixture | None = None
     """What is done to a clean crop to make the input; None for pairs."""
     saturation: float = 0.0
     """Probability that both images of a pair are given another saturation, as in the official deblurring recipe."""
@@ -134,10 +132,16 @@ WITHOUT_EFFECT = (
 
 def to_json(config: TrainConfig) -> dict[str, Any]:
     """The resolved config as what JSON can hold, for keeping beside checkpoints."""
-    content = dataclasses.asdict(config)
-    if config.degradation is not None:  # asdict forgets which of them it was
-        content["degradation"] = {"type": type(config.degradation).__name__, **content["degradation"]}
+    content = {**dataclasses.asdict(config), "degradation": _with_types(config.degradation)}
     return json.loads(json.dumps(content, default=str))
+
+
+def _with_types(value: Any) -> Any:
+    """A degradation as dicts that name their classes, which dataclasses.asdict leaves out."""
+    if isinstance(value, Degradation):
+        fields = {field.name: _with_types(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {"type": type(value).__name__, **fields}
+    return [_with_types(part) for part in value] if isinstance(value, tuple) else value
 
 
 def keep_config(workdir: Path, config: TrainConfig) -> None:

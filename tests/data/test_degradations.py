@@ -1,21 +1,33 @@
 """Degradations against what their formulas say. 8-bit values in and out."""
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
+from scipy import ndimage
 from scipy.signal import fftconvolve
 
+from mprnet_jax import images
+from mprnet_jax.checkpoints.pretrained import SAMPLES
 from mprnet_jax.data.augment import window
 from mprnet_jax.data.degradations import linear_light, motion_blur
-from mprnet_jax.data.degradations.mixture import (
-    DEGRADATIONS,
-    Mixture,
-    MotionBlur,
-    Noise,
-    PoissonNoise,
-    Rain,
-    degrade_window,
+from mprnet_jax.data.degradations.base import Degraded, degrade_crop
+from mprnet_jax.data.degradations.camera_noise import (
+    DSLR,
+    PHONE,
+    CameraNoise,
+    colour_matrix,
+    demosaic,
+    mosaic_masks,
+    to_curve,
 )
-from mprnet_jax.data.degradations.rain import streak_kernel
+from mprnet_jax.data.degradations.compression import Jpeg
+from mprnet_jax.data.degradations.mixture import DEGRADATIONS, Chain, Mixture, check_ranges
+from mprnet_jax.data.degradations.motion_blur import MotionBlur
+from mprnet_jax.data.degradations.noise import Noise, PoissonNoise
+from mprnet_jax.data.degradations.rain import Rain, streak_kernel
+from mprnet_jax.data.degradations.video_blur import VideoBlur, disc_kernel
 from mprnet_jax.support.errors import UserError
 
 
@@ -86,6 +98,107 @@ def test_photons_are_drawn_uniformly_in_their_logarithm():
     generator = rng()
     photons = [0.2159 / linear_light.to_linear(noise(flat(128, 48), generator)).var() for _ in range(500)]
     np.testing.assert_allclose(np.quantile(photons, [0.1, 0.5, 0.9]), [31.7, 200, 1262], rtol=0.25)
+
+
+# Noise of cameras
+
+
+def clean_crops():
+    """Photographs that ship, without noise."""
+    paths = sorted(SAMPLES.glob("*/target/*"))
+    return [images.read(path)[:192, :192] for path in paths]
+
+
+def statistics_of(camera):
+    """Means over draws, as measured on genuine pairs: what is added, minus its mean over 33 pixels."""
+    found = []
+    for index, clean in enumerate(clean_crops() * 4):
+        noise = camera.apply(Degraded(clean, clean), rng(index)).input.astype(float) - clean
+        noise -= ndimage.uniform_filter(noise, (33, 33, 0))
+        luma = noise @ np.array([0.299, 0.587, 0.114])
+        away = lambda x, n: np.corrcoef(x[:, n:].ravel(), x[:, :-n].ravel())[0, 1]
+        chroma = noise - luma[..., None]
+        red, green, blue = np.moveaxis(noise, 2, 0).reshape(3, -1)
+        colours = (np.corrcoef(red, green)[0, 1] + np.corrcoef(red, blue)[0, 1] + np.corrcoef(green, blue)[0, 1]) / 3
+        found.append([noise.std(), *(away(noise, n) for n in (1, 2, 3, 4)), away(chroma, 1), away(chroma, 3), colours])
+    return np.mean(found, axis=0)
+
+
+@pytest.mark.parametrize(
+    ("camera", "least", "most"),
+    # Standard deviation; correlation 1, 2, 3, 4 pixels away; of chroma 1 and 3 away; between colours. The standard
+    # deviations are the tenth and ninetieth percentile of genuine pictures; the others the measured mean, give or take.
+    [
+        (DSLR, [4.1, 0.59, 0.23, 0.10, 0.05, 0.74, 0.32, 0.36], [7.9, 0.79, 0.43, 0.26, 0.17, 0.94, 0.52, 0.56]),
+        (PHONE, [16, 0.36, 0.0, -0.05, -0.05, 0.51, -0.03, 0.24], [25, 0.56, 0.17, 0.09, 0.06, 0.71, 0.17, 0.56]),
+    ],
+    ids=["DSLRs, Nam", "phones, SIDD"],
+)
+def test_noise_of_cameras_has_the_strength_and_the_grain_of_genuine_noise(camera, least, most):
+    found = statistics_of(camera)
+    assert (found >= least).all(), found.round(2)
+    assert (found <= most).all(), found.round(2)
+
+
+def test_noise_of_a_raw_mosaic_has_the_variance_of_photons_and_read_noise():
+    """With all that a camera does switched off, a flat green is photons / white + (read noise / white)^2."""
+    off = {"gain": (1, 1), "matrix": (0, 0), "contrast_share": 0, "malvar_share": 0, "scale": (1, 1), "push": (1, 1)}
+    camera = CameraNoise((900, 900), (12, 12), smoothing=(0, 0), blotches=(0, 0), colours=(1, 1), **off)
+    stored = flat(188).astype(float) + 255 * camera.noise(flat(188), rng())
+    light = (np.clip(stored / 255, 0, 1) + 0.055) / 1.055
+    places = mosaic_masks(256, 256, 0)[1].astype(bool)  # green is measured there in half of all mosaics, and else mixed
+    variances = [np.var((light**2.4)[..., 1][mask]) for mask in (places, ~places)]
+    assert max(variances) == pytest.approx(0.50289 / 900 + (12 / 900) ** 2, rel=0.06)
+
+
+def test_the_noise_changes_no_colours_and_no_tones():
+    strong = CameraNoise(photons=(3000, 3000), push=(1, 1), read_noise=(1, 1))
+    for value in (60, 128, 190):
+        means = [strong(flat(value), rng(seed)).mean(axis=(0, 1)) for seed in range(6)]
+        np.testing.assert_allclose(np.mean(means, axis=0), value, atol=0.6)
+
+
+@pytest.mark.parametrize("malvar", [False, True])
+@pytest.mark.parametrize("phase", range(4))
+def test_demosaicing_gives_a_smooth_grey_picture_back(malvar, phase):
+    y, x = np.mgrid[:40, :48] / 48
+    plane = (0.3 + 0.3 * x + 0.2 * y).astype(np.float32)
+    masks = mosaic_masks(40, 48, phase)
+    np.testing.assert_array_equal(masks.sum(axis=0), 1)
+    np.testing.assert_allclose(masks.mean(axis=(1, 2)), [0.25, 0.5, 0.25])
+    inner = demosaic(plane, masks, malvar)[:, 4:-4, 4:-4]
+    np.testing.assert_allclose(inner, np.broadcast_to(plane[4:-4, 4:-4], inner.shape), atol=1e-5)
+
+
+def test_a_colour_matrix_keeps_grey_and_the_curve_keeps_black_and_white():
+    np.testing.assert_allclose(colour_matrix(0.3, rng()).sum(axis=1), 1, rtol=1e-6)
+    for contrast in (False, True):
+        np.testing.assert_allclose(to_curve(np.array([-1.0, 0.0, 1.0, 2.0]), contrast), [0, 0, 1, 1], atol=1e-6)
+
+
+def test_coarse_grain_is_coarser():
+    fine, coarse = (statistics_of(CameraNoise(scale=(s, s)))[2] for s in (1, 2.5))
+    assert coarse > fine + 0.15
+
+
+# JPEG
+
+
+def test_a_jpeg_is_what_another_encoder_makes_and_the_target_is_left():
+    clean = clean_crops()[0]
+    pair = Jpeg(quality=(75, 75)).apply(Degraded(clean, clean), rng())
+    assert pair.target is clean
+    file = io.BytesIO()
+    Image.fromarray(clean).save(file, "JPEG", quality=75)
+    others = np.asarray(Image.open(file)).astype(float)
+    ours, theirs = (np.mean((picture - clean.astype(float)) ** 2) for picture in (pair.input.astype(float), others))
+    assert ours == pytest.approx(theirs, rel=0.5)  # another place of the blocks, perhaps whole colours
+
+
+def test_the_share_of_jpegs_is_as_asked():
+    clean = clean_crops()[0][:40, :40]
+    changed = [not np.array_equal(Jpeg(share=0.3)(clean, rng(seed)), clean) for seed in range(300)]
+    assert np.mean(changed) == pytest.approx(0.3, abs=0.11)
 
 
 # Linear light
@@ -165,7 +278,7 @@ def test_motion_blur_keeps_the_light_of_a_picture_and_where_it_is():
 def test_with_its_margin_a_crop_is_blurred_as_in_the_whole_picture(photo):
     blur = MotionBlur(size=(15, 15))
     whole = blur(photo, rng())[20:60, 30:70].astype(int)
-    crop = degrade_window(blur, window(photo, 20, 30, 40, blur.margin), rng())
+    crop = degrade_crop(blur, window(photo, 20, 30, 40, blur.margin), rng()).input
     assert np.abs(crop - whole).max() <= 1
 
 
@@ -207,7 +320,91 @@ def test_brighter_rain_is_brighter():
     assert peaks[0] < peaks[1]
 
 
-# Mixture
+def test_added_rain_is_brighter_than_screened_rain_and_is_cut_at_white(photo):
+    screened, added = (Rain(brightness=(0.6, 0.6), added_share=share)(photo, rng()) for share in (0, 1))
+    assert (added >= screened).all()
+    assert (added[photo > 200] > screened[photo > 200]).any()
+    layer = Rain(brightness=(0.6, 0.6)).layer(96, 128, rng())[..., None]
+    np.testing.assert_array_equal(added, np.rint(np.minimum(photo + 255 * layer.astype(float), 255)).astype(np.uint8))
+
+
+def test_rain_of_several_directions_has_streaks_in_them():
+    tall = {"length": (60, 60), "width": (2, 2), "density": (0.05, 0.05)}
+    tilted = Rain(angle=(-50, 50), directions=(3, 3), **tall).layer(256, 256, rng(3))
+    straight = Rain(angle=(0, 0), **tall).layer(256, 256, rng(3))
+    across = lambda rain, angle: ndimage.rotate(rain, angle, reshape=False)[64:-64, 64:-64].sum(axis=0).var()
+    ratio = lambda rain: np.divide(*np.sort([across(rain, angle) for angle in (-40, 0, 40)])[[2, 0]])
+    assert ratio(straight) > 2 * ratio(tilted)
+
+
+def test_mist_brightens_smoothly_and_no_more_than_asked():
+    misty = Rain(density=(0, 0), veil_share=1, veil=(0.3, 0.3))(flat(0), rng()).astype(float)
+    assert 70 < misty.max() <= 0.3 * 255 + 1
+    assert np.abs(np.diff(misty, axis=0)).max() <= 2
+
+
+# Blur of videos
+
+
+def test_a_path_that_stands_still_changes_nothing(photo):
+    still = VideoBlur(size=(0, 0), roll=(0, 0), zoom=(0, 0), tilt=(0, 0), layers_share=0, defocus_share=0)
+    pair = still.apply(Degraded(photo, photo), rng())
+    assert np.abs(pair.input.astype(int) - photo).max() <= 1
+    assert pair.target is photo
+
+
+def test_video_blur_is_as_long_as_it_says_and_its_truth_is_the_frame_in_the_middle():
+    dot = np.zeros((121, 121, 3), np.uint8)
+    dot[60, 60] = 255
+    straight = {"turn": (0, 0), "roll": (0, 0), "zoom": (0, 0), "tilt": (0, 0), "layers_share": 0, "defocus_share": 0}
+    for seed in range(5):
+        blurred = VideoBlur(size=(30, 30), stored_share=1, **straight)(dot, rng(seed))[..., 0]
+        y, x = np.nonzero(blurred)
+        assert np.hypot(np.ptp(y), np.ptp(x)) == pytest.approx(30, abs=4)
+        assert np.hypot(y - 60, x - 60).min() < 1.5
+
+
+def test_blur_that_rolls_is_stronger_far_from_the_middle():
+    y, x = np.mgrid[:161, :161]
+    dots = np.repeat((((x % 20 == 0) & (y % 20 == 0)) * 255).astype(np.uint8)[..., None], 3, axis=2)
+    straight = {"zoom": (0, 0), "tilt": (0, 0), "layers_share": 0, "defocus_share": 0, "stored_share": 1}
+    rolling = VideoBlur(size=(0, 0), roll=(8, 8), **straight)
+    blurred = rolling(dots, rng())[..., 0].astype(int)
+    assert blurred[75:86, 75:86].max() > 3 * blurred[:15, :15].max()
+
+
+def test_layers_that_move_are_sharp_in_the_target_and_blurred_in_the_input():
+    clean = clean_crops()[1]
+    moving = VideoBlur(size=(15, 15), layers_share=1, defocus_share=0)
+    pair = moving.apply(Degraded(clean, clean), rng(2))
+    sharpness = lambda image: np.abs(np.diff(image.astype(float), axis=1)).mean()
+    assert (pair.target != clean).mean() > 0.02
+    assert sharpness(pair.input) < 0.8 * sharpness(pair.target)
+
+
+@pytest.mark.parametrize("radius", [0, 0.6, 2.5, 5])
+def test_a_disc_sums_to_one_and_is_as_wide_as_it_says(radius):
+    disc = disc_kernel(radius)
+    assert disc.sum() == pytest.approx(1)
+    assert np.count_nonzero(disc[len(disc) // 2]) == pytest.approx(2 * radius + 1, abs=1.01)
+
+
+# Mixture and chain
+
+
+def test_a_chain_takes_its_steps_in_order_and_an_empty_one_changes_nothing(photo):
+    chain = Chain((MotionBlur(size=(9, 9)), Noise((20, 20))))
+    assert chain.margin == 5
+    generator = rng(4)
+    expected = Noise((20, 20))(MotionBlur(size=(9, 9))(photo, generator), generator)
+    np.testing.assert_array_equal(chain(photo, rng(4)), expected)
+    np.testing.assert_array_equal(Chain()(photo, rng()), photo)
+
+
+def test_ranges_are_checked_in_every_part():
+    with pytest.raises(UserError, match=r"degradation.quality must be"):
+        check_ranges(Mixture((Chain((Noise(), Jpeg(quality=(90, 80)))),), (1,)))
+    check_ranges(Mixture((Chain((Rain(), Jpeg())), VideoBlur(), DSLR, PHONE, Chain()), (1, 1, 1, 1, 1)))
 
 
 def test_a_mixture_draws_its_parts_by_their_weights():

@@ -10,7 +10,9 @@ from PIL import Image, ImageEnhance
 
 from mprnet_jax import images
 from mprnet_jax.data import augment, pipeline, sources
-from mprnet_jax.data.degradations.mixture import DEGRADATIONS, MotionBlur, Noise
+from mprnet_jax.data.degradations.mixture import DEGRADATIONS
+from mprnet_jax.data.degradations.motion_blur import MotionBlur
+from mprnet_jax.data.degradations.noise import Noise
 from mprnet_jax.data.sources import open_folder
 from mprnet_jax.data.sources.cache import Reader
 from mprnet_jax.data.sources.pairs import find_pairs

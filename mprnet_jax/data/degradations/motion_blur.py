@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 
+from mprnet_jax.data.degradations.base import Degradation, Degraded
 from mprnet_jax.data.degradations.linear_light import convolve, to_linear, to_stored
 
 POINTS = 400  # of a trajectory; more than 8 a pixel for all sizes that make sense
@@ -48,7 +49,7 @@ def trajectory_kernel(path: np.ndarray) -> np.ndarray:
 
 
 @dataclasses.dataclass(frozen=True)
-class MotionBlur:
+class MotionBlur(Degradation):
     """Blur along a random smooth camera trajectory, the same everywhere in the crop, averaged in linear light."""
 
     size: tuple[float, float] = (3.0, 31.0)  # pixels, diameter of the circle around the path: drawn uniformly
@@ -60,11 +61,12 @@ class MotionBlur:
         """Pixels around a crop that the blur brings into it."""
         return math.ceil(self.size[1] / 2)
 
-    def __call__(self, clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def apply(self, pair: Degraded, rng: np.random.Generator) -> Degraded:
+        clean = pair.input
         path = draw_trajectory(rng.uniform(*self.turn), rng) * rng.uniform(*self.size) / 2
         kernel = trajectory_kernel(path)
         light = np.where(clean == 255, np.float32(rng.uniform(*self.highlights)), to_linear(clean))
         reach = len(kernel) // 2
         # "symmetric": like "reflect", but it also fits pictures smaller than the reach
         padded = np.pad(light, ((reach, reach), (reach, reach), (0, 0)), mode="symmetric")
-        return to_stored(convolve(padded, kernel))
+        return pair._replace(input=to_stored(convolve(padded, kernel)))

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 
+from mprnet_jax.data.degradations.base import Degradation, Degraded
 from mprnet_jax.data.degradations.linear_light import to_linear, to_stored
 
 
@@ -26,7 +27,7 @@ def smooth_noise(noise: np.ndarray, sigma: float) -> np.ndarray:
 
 
 @dataclasses.dataclass(frozen=True)
-class Noise:
+class Noise(Degradation):
     """Gaussian noise of random strength; for a share of the pictures, correlated as a camera's is.
 
     Demosaicing and in-camera processing correlate the noise of neighbouring pixels and of the colours: on real
@@ -39,11 +40,8 @@ class Noise:
     correlation_sigma: tuple[float, float] = (0.3, 0.8)  # pixels, of the Gaussian that correlates neighbours
     colour_correlation: tuple[float, float] = (0.0, 0.6)  # between two colours
 
-    @property
-    def margin(self) -> int:
-        return 0
-
-    def __call__(self, clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def apply(self, pair: Degraded, rng: np.random.Generator) -> Degraded:
+        clean = pair.input
         sigma = rng.uniform(*self.sigma)
         noise = rng.standard_normal(clean.shape, np.float32)
         if rng.random() < self.camera_share:
@@ -51,11 +49,11 @@ class Noise:
             grey = rng.standard_normal((*clean.shape[:2], 1), np.float32)
             noise = math.sqrt(1 - shared) * noise + math.sqrt(shared) * grey
             noise = smooth_noise(noise, rng.uniform(*self.correlation_sigma))
-        return np.rint(np.clip(clean + sigma * noise, 0, 255)).astype(np.uint8)
+        return pair._replace(input=np.rint(np.clip(clean + sigma * noise, 0, 255)).astype(np.uint8))
 
 
 @dataclasses.dataclass(frozen=True)
-class PoissonNoise:
+class PoissonNoise(Degradation):
     """Poisson-Gaussian noise in linear light: counted photons, and the electronics that read them out.
 
     The variance of light x in [0, 1] is x / photons + (read_noise / photons)^2: dark parts have less noise in light,
@@ -65,12 +63,9 @@ class PoissonNoise:
     photons: tuple[float, float] = (20.0, 2000.0)  # that make white: drawn uniformly in their logarithm
     read_noise: tuple[float, float] = (0.0, 2.0)  # standard deviation, in photons: drawn uniformly
 
-    @property
-    def margin(self) -> int:
-        return 0
-
-    def __call__(self, clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def apply(self, pair: Degraded, rng: np.random.Generator) -> Degraded:
+        clean = pair.input
         photons = math.exp(rng.uniform(*np.log(self.photons)))
         counted = rng.poisson(photons * to_linear(clean)).astype(np.float32)
         counted += rng.uniform(*self.read_noise) * rng.standard_normal(clean.shape, np.float32)
-        return to_stored(counted / photons)
+        return pair._replace(input=to_stored(counted / photons))

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 
+from mprnet_jax.data.degradations.base import Degradation, Degraded
 from mprnet_jax.data.degradations.linear_light import convolve
 
 LAYERS = 5  # kinds of streak in one picture, which differ slightly
@@ -24,11 +25,24 @@ def streak_kernel(length: float, width: float, angle: float) -> np.ndarray:
     return ends * np.exp(-4 * math.log(2) * (across / width) ** 2)
 
 
-@dataclasses.dataclass(frozen=True)
-class Rain:
-    """Streaks of random angle, length, width, density and brightness, screened over the picture.
+def veil(height: int, width: int, strength: float, rng: np.random.Generator) -> np.ndarray:
+    """Mist: H W in [0, strength], a slope with slow clouds in it, mostly stronger towards the top, where things are
+    far away."""
+    y, x = np.mgrid[:height, :width].astype(np.float32) / max(height, width)
+    direction = rng.normal(0, 0.6)
+    slope = -(y * math.cos(direction) + x * math.sin(direction))
+    waves = rng.uniform(1, 4, (3, 2)), rng.uniform(0, 2 * math.pi, 3)
+    clouds = sum(np.sin(2 * math.pi * (a * y + b * x) / 2 + phase) for (a, b), phase in zip(*waves, strict=True)) / 6
+    mist = slope + clouds
+    return (strength * (mist - mist.min()) / max(float(np.ptp(mist)), 1e-6)).astype(np.float32)
 
-    Screening, x + s * (1 - x) on stored values in [0, 1], is how the usual synthetic sets were made; it only brightens.
+
+@dataclasses.dataclass(frozen=True)
+class Rain(Degradation):
+    """Streaks of random angle, length, width, density and brightness, screened over the picture or added to it.
+
+    Screening, x + s * (1 - x) on stored values in [0, 1], is how many synthetic sets were made; adding, and clipping
+    at white, is how others were (Rain100), and how bright drops look before something dark. Both only brighten.
     """
 
     angle: tuple[float, float] = (-40.0, 40.0)  # degrees from the vertical: drawn uniformly, as all the others
@@ -36,21 +50,26 @@ class Rain:
     width: tuple[float, float] = (0.8, 2.0)  # pixels, at half brightness
     density: tuple[float, float] = (0.02, 0.25)  # area of the streaks by that of the picture; they may overlap
     brightness: tuple[float, float] = (0.2, 0.7)  # of the middle of a streak; single ones vary by a third
-
-    @property
-    def margin(self) -> int:
-        return 0  # streaks that come in from outside are drawn, whatever the picture shows there
+    added_share: float = 0.0  # probability that the streaks are added instead of screened
+    directions: tuple[int, int] = (1, 1)  # in one picture, each with an angle of its own
+    veil_share: float = 0.0  # probability of mist
+    veil: tuple[float, float] = (0.05, 0.3)  # part of white that the mist covers at its thickest
 
     def layer(self, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
         """Brightness of the rain alone, H W in [0, 1]."""
         ranges = (self.angle, self.length, self.width, self.density, self.brightness)
         angle, length, thickness, density, brightness = (rng.uniform(*drawn_from) for drawn_from in ranges)
+        angles = [angle]
+        if self.directions[1] > 1:
+            angles += [rng.uniform(*self.angle) for _ in range(rng.integers(*self.directions, endpoint=True) - 1)]
         rain = np.zeros((height, width), np.float32)
-        for _ in range(LAYERS):
+        for kind in range(LAYERS):
             # Far drops make short, thin and faint streaks.
             scale = rng.uniform(0.6, 1.2)
             kernel = streak_kernel(
-                scale * length, max(0.7, scale * thickness), math.radians(angle) + rng.normal(0, SPREAD)
+                scale * length,
+                max(0.7, scale * thickness),
+                math.radians(angles[kind % len(angles)]) + rng.normal(0, SPREAD),
             )
             kernel *= scale * brightness
             drops = np.zeros([side + len(kernel) - 1 for side in (height, width)], np.float32)
@@ -60,6 +79,12 @@ class Rain:
             rain += convolve(drops, kernel)
         return np.clip(rain, 0, 1)  # also what the FFT leaves below 0
 
-    def __call__(self, clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        rain = self.layer(*clean.shape[:2], rng)[..., None]
-        return np.rint(clean + rain * (255 - clean.astype(np.float32))).astype(np.uint8)
+    def apply(self, pair: Degraded, rng: np.random.Generator) -> Degraded:
+        dry = pair.input.astype(np.float32)
+        height, width = dry.shape[:2]
+        rain = self.layer(height, width, rng)[..., None]
+        if self.veil_share and rng.random() < self.veil_share:
+            dry += veil(height, width, rng.uniform(*self.veil), rng)[..., None] * (255 - dry)
+        added = bool(self.added_share) and rng.random() < self.added_share
+        rainy = np.minimum(dry + 255 * rain, 255) if added else dry + rain * (255 - dry)
+        return pair._replace(input=np.rint(rainy).astype(np.uint8))
