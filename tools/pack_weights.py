@@ -13,11 +13,11 @@ from typing import Any
 import jax
 import ml_dtypes
 import numpy as np
-from mprnet_jax.pretrained import SAMPLES
 
 from mprnet_jax import images, metrics
 from mprnet_jax.checkpoints.bundle import Bundle, load_bundle
 from mprnet_jax.checkpoints.bundle_writer import save_bundle
+from mprnet_jax.checkpoints.pretrained import SAMPLES
 from mprnet_jax.restoring.restorer import Restorer
 from mprnet_jax.support.errors import exit_on_user_error
 
