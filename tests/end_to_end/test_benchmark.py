@@ -13,13 +13,6 @@ from mprnet_jax import images
 TOOLS = Path(__file__).parents[2] / "tools"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def tools_on_the_path():
-    sys.path.insert(0, str(TOOLS))
-    yield
-    sys.path.remove(str(TOOLS))
-
-
 @pytest.fixture
 def timing(monkeypatch):
     from benchmarks import timing

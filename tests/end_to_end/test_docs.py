@@ -8,12 +8,13 @@ import importlib
 import re
 import shlex
 import subprocess
-import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import docs_hook
+import draw_architecture
 import nbformat
 import pytest
 import yaml
@@ -23,11 +24,6 @@ from mprnet_jax.model import PRESETS, MPRNetConfig
 from mprnet_jax.training.config import TrainConfig, load_config
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tools"))
-
-import docs_hook  # noqa: E402
-import draw_architecture  # noqa: E402
-
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 NOTEBOOKS = sorted((ROOT / "docs/notebooks").glob("*.ipynb"))
 FENCE = re.compile(r"^ *```(\w*)[^\n]*\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)

@@ -37,11 +37,8 @@ def state(network):
 
 def cli(*argv):
     """The command's main, in this process: exit code 0 is none."""
-    sys.path.insert(0, str(TOOL.parent))
-    try:
-        import convert_torch_ckpt
-    finally:
-        sys.path.pop(0)
+    import convert_torch_ckpt
+
     try:
         convert_torch_ckpt.main([str(argument) for argument in argv])
     except SystemExit as stop:
