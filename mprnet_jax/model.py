@@ -213,7 +213,7 @@ class DownSample(nn.Module):
 
 
 class Doubling(nn.Module):
-    """`upsample` as a module, which canvas.py can get hold of."""
+    """`upsample` as a module, which exact_parts.py can get hold of."""
 
     def __call__(self, x: jax.Array) -> jax.Array:  # N H W C -> N 2H 2W C
         return upsample(x)
@@ -356,7 +356,8 @@ class MPRNet(nn.Module):
     dtype: Any = jnp.float32  # of the features (float32 or bfloat16); images, and the sums that make them, are float32
     window: int | None = None  # pixels, of the local means of TLC; None: global means, as in training
     mean: Mean | None = None  # in place of either
-    split: Callable[[jax.Array, int], jax.Array] = split  # at the image's middle; canvas.py has others for parts of it
+    # at the image's middle; exact_parts.py has others for parts of it
+    split: Callable[[jax.Array, int], jax.Array] = split
     merge: Callable[[jax.Array, int], jax.Array] = merge
     remat: bool = False  # compute encoders, decoders and ORBs again for the gradient instead of keeping their features
 
@@ -366,7 +367,7 @@ class MPRNet(nn.Module):
         if c != 3 or h % SIZE_MULTIPLE or w % SIZE_MULTIPLE:
             raise ValueError(
                 f"MPRNet needs images N H W 3 with height and width that are multiples of {SIZE_MULTIPLE}, "
-                f"got {'x'.join(map(str, image.shape))}; pad the image first (tiling.pad_to_multiple)"
+                f"got {'x'.join(map(str, image.shape))}; pad the image first (tiles.pad_to_multiple)"
             )
         image = image.astype(jnp.float32)
         # One slope for all CABs, as in the official model.

@@ -73,7 +73,7 @@ def test_linens_own_init_draws_from_the_same_distribution():
 
 @pytest.mark.parametrize("shape", [(1, 60, 64, 3), (1, 64, 36, 3), (1, 64, 64, 1)])
 def test_a_size_that_is_no_multiple_of_8_is_refused_with_the_remedy(tiny, shape):
-    with pytest.raises(ValueError, match=r"multiples of 8, got .*; pad the image first \(tiling.pad_to_multiple\)"):
+    with pytest.raises(ValueError, match=r"multiples of 8, got .*; pad the image first \(tiles.pad_to_multiple\)"):
         jax.eval_shape(MPRNet(tiny).init, jax.random.key(0), jax.ShapeDtypeStruct(shape, jnp.float32))
 
 

@@ -77,7 +77,7 @@ def fast_convolutions() -> Iterator[None]:
     """While the network is traced in this context, its convolutions and what they read are written in the forms that
     CPUs run fastest.
 
-    Contexts that are entered later, like canvas.py's, see each layer as before.
+    Contexts that are entered later, like exact_parts.py's, see each layer as before.
     """
 
     activated = None  # the latest PReLU's output, and its input and slope

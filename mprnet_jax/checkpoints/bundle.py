@@ -1,8 +1,8 @@
 """Bundles: folders that know everything needed to restore, as `--checkpoint` of every command takes them.
 
 A bundle holds parameters, the network's sizes, where the parameters come from, and the SHA-256 of its files. Orbax
-writes it (checkpoint.py). To read it needs no more than the store that Orbax keeps arrays in: a command that restores
-a photo starts without Orbax.
+writes it (bundle_writer.py). To read it needs no more than the store that Orbax keeps arrays in: a command that
+restores a photo starts without Orbax.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""What is kept on disk, through Orbax: bundles for restoring (bundles.py reads them), and the checkpoints of a run.
+"""What is kept on disk, through Orbax: bundles for restoring (bundle.py reads them), and the checkpoints of a run.
 
 A training checkpoint holds all of TrainState, so that a run goes on exactly where it stopped.
 """

@@ -174,7 +174,8 @@ def apply_to_part(
     sides are multiples of 8, what the part has beyond them is ignored. `windows` are those of the local means along
     rows and columns; None where there are none, or where they cover the image. With means over pieces (None), the part
     must hold the whole image along that axis. Right are the pixels that lie farther from the part's borders inside the
-    image than halo.full_halo says. `convolutions` makes the context that they are computed in (platforms.fast_layers).
+    image than receptive_field.full_halo says. `convolutions` makes the context that they are computed in
+    (dispatch.fast_layers).
     """
     h, w, _ = part.shape
     gap = gap_for(model.cfg)

@@ -30,8 +30,8 @@ class Program:
     width: int
     batch: int = 1
     windows: tuple[int | None, int | None] | None = None
-    """For parts of images, at a place that each comes with: the windows that canvas.apply_to_part is given. None: for
-    whole images."""
+    """For parts of images, at a place that each comes with: the windows that exact_parts.apply_to_part is given. None:
+    for whole images."""
 
     @property
     def pixels(self) -> int:
@@ -40,8 +40,8 @@ class Program:
 
 @functools.lru_cache(maxsize=PROGRAMS_KEPT)
 def compiled(program: Program, device: int = 0) -> Callable[[Params, np.ndarray, np.ndarray], jax.Array]:
-    """Parameters (dispatch.pack_params), images N H W 3 and their places N 4 (canvas.apply_to_part) -> the restored
-    images N H W 3, on a local device, by its number."""
+    """Parameters (dispatch.pack_params), images N H W 3 and their places N 4 (exact_parts.apply_to_part) -> the
+    restored images N H W 3, on a local device, by its number."""
     model = MPRNet(program.config, dtype=jnp.dtype(program.dtype), window=program.window)
     target = jax.local_devices()[device]
 

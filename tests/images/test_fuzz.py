@@ -169,7 +169,7 @@ def test_everything_comes_back(tmp_path, seed):
         expected = ((shown.astype(np.uint32) + 128) // 257).astype(np.uint8)
     if suffix not in WITH_GREY and channels < 3:
         if "icc" in case.notes:
-            expected = None  # converted to sRGB; test_images.py
+            expected = None  # converted to sRGB; test_files.py
         else:
             expected = np.concatenate([expected[..., :1]] * 3 + [expected[..., 1:]], axis=2)
     if expected is not None:

@@ -1,7 +1,7 @@
 """TFDS builders of the sets that MPRNet is trained and tested on, from what a user has downloaded.
 
 The files' bytes are stored as they are, in array_record, in the order of their names, and are read without TensorFlow
-(tfds_source.TfdsPairs). Build with `python -m mprnet_jax.data.build`: the command line of TFDS needs TensorFlow.
+(tfds.TfdsPairs). Build with `python -m mprnet_jax.data.build`: the command line of TFDS needs TensorFlow.
 """
 
 import io

@@ -1,6 +1,6 @@
 """Where pictures to train on come from: random access to {"target"} or {"input", "target"}, H W 3 uint8.
 
-What is decoded is kept or passed over by reading.Reader; here is only where it lies.
+What is decoded is kept or passed over by cache.Reader; here is only where it lies.
 """
 
 from collections.abc import Sequence
