@@ -9,7 +9,14 @@ from mprnet_jax.runtime.memory import restart_with_huge_pages
 from mprnet_jax.support.errors import exit_on_user_error
 
 # Subcommand -> module of benchmarks with add_arguments and main.
-SUBJECTS = {"restore": "restore", "train": "train", "start": "start", "memory": "memory", "evaluate": "scores"}
+SUBJECTS = {
+    "restore": "restore",
+    "train": "train",
+    "start": "start",
+    "memory": "memory",
+    "evaluate": "scores",
+    "degradations": "degradations",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 NOTEBOOKS = sorted((ROOT / "docs/notebooks").glob("*.ipynb"))
 FENCE = re.compile(r"^ *```(\w*)[^\n]*\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
-BENCHMARKS = [f"tools/benchmark.py {what}" for what in ("restore", "train", "start", "memory", "evaluate")]
+BENCHMARKS = [f"tools/benchmark.py {what}" for what in ("restore", "train", "start", "memory", "evaluate", "degradations")]
 OF_OTHERS = frozenset({"--gpus-per-task", "--gpu-bind", "--signal"})  # options of SLURM
 
 

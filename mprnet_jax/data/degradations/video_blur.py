@@ -31,7 +31,7 @@ def disc_kernel(radius: float) -> np.ndarray:
 def blob(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
     """A random smooth outline: H W float32, 1 inside, 0 outside, a pixel or two between."""
     field = ndimage.gaussian_filter(
-        rng.standard_normal((height, width), np.float32), rng.uniform(*MASK_SCALE), mode="wrap"
+        rng.standard_normal((height, width), np.float32), rng.uniform(*MASK_SCALE), mode="wrap", truncate=2.5
     )
     level = np.quantile(field, 1 - rng.uniform(*MASK_AREA))
     steepness = np.abs(np.gradient(field)).mean() * 2
@@ -68,12 +68,12 @@ class VideoBlur(Degradation):
         frames = int(np.clip(1.2 * size, *FRAMES)) // 2 * 2 + 1
         picture = values(pair.input)
         height, width = picture.shape[:2]
-        moving = [(picture, None, self._path(size, frames, height, width, rng))]
+        moving = [(picture, self._path(size, frames, height, width, rng))]
         if rng.random() < self.layers_share:
             for _ in range(rng.integers(*self.layers, endpoint=True)):
                 texture = np.roll(picture[::-1, ::-1], rng.integers(height, size=2), axis=(0, 1))
                 path = self._path(rng.uniform(0, self.size[1]), frames, height, width, rng)
-                moving.append((np.ascontiguousarray(texture), blob(height, width, rng), path))
+                moving.append((np.dstack((texture, blob(height, width, rng))), path))
         total = np.zeros_like(picture)
         for i in range(frames):
             frame = self._frame(cv2, moving, i)
@@ -108,13 +108,13 @@ class VideoBlur(Degradation):
 
     @staticmethod
     def _frame(cv2: ModuleType, moving: list, i: int) -> np.ndarray:
-        """The layers over each other at one time; the first has no outline."""
+        """The layers over each other at one time: the picture H W 3, then textures with their outlines, H W 4."""
         warp = lambda image, matrix: cv2.warpPerspective(
             image, matrix, image.shape[1::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
         )
-        (picture, _, path), *layers = moving
+        (picture, path), *layers = moving
         frame = warp(picture, path[i])
-        for texture, outline, path in layers:
-            covered = warp(outline, path[i])[..., None]
-            frame = frame + covered * (warp(texture, path[i]) - frame)
+        for layer, path in layers:
+            warped = warp(layer, path[i])
+            frame = frame + warped[..., 3:] * (warped[..., :3] - frame)
         return frame
