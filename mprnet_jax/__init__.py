@@ -7,10 +7,11 @@ _MODULES = {  # public name -> where it is; loaded when it is asked for, so that
     "PRESETS": "mprnet_jax.model",
     "MPRNet": "mprnet_jax.model",
     "MPRNetConfig": "mprnet_jax.model",
+    "RestoreOptions": "mprnet_jax.restoring.options",
     "Restorer": "mprnet_jax.restoring.restorer",
     "UserError": "mprnet_jax.support.errors",
 }
-__all__ = ["PRESETS", "MPRNet", "MPRNetConfig", "Restorer", "UserError"]
+__all__ = ["PRESETS", "MPRNet", "MPRNetConfig", "RestoreOptions", "Restorer", "UserError"]
 
 
 def __getattr__(name: str) -> Any:

@@ -13,8 +13,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mprnet_jax.checkpoints.pretrained import SAMPLES
+from mprnet_jax.restoring import add_restore_options, restore_options
 from mprnet_jax.runtime.compile_cache import use_compile_cache
-from mprnet_jax.support.command_line import TILE_HELP, Parser, tile_option
+from mprnet_jax.runtime.devices import find_devices
+from mprnet_jax.support.command_line import Parser, add_cache_option, path_option
 from mprnet_jax.support.errors import UserError, exit_on_user_error
 from mprnet_jax.support.optional_imports import import_extra
 from mprnet_jax.web.models import load_models, tasks
@@ -22,6 +24,7 @@ from mprnet_jax.web.photos import Limits
 from mprnet_jax.web.store import Store
 
 COMMAND = "mprnet_jax.demo"
+FIXED = ("tile", "overlap", "patch_size", "dtype", "devices", "batch")  # options that visitors do not choose
 TILE_SECONDS = 2.0  # that the end waits for the tile at hand
 UPLOADS_KEPT = 40  # photos of the largest size that the store has room for
 
@@ -74,8 +77,15 @@ needs: pip install 'mprnet_jax[demo]'""",
     where.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine)")
     where.add_argument("--port", type=int, default=7860, help="default: %(default)s")
     what = parser.add_argument_group("what is offered")
-    what.add_argument("--checkpoint", metavar="DIR", nargs="+", default=[], help="bundles beside the weights that ship")
-    what.add_argument("--tile", default="auto", metavar="auto|whole|N", type=tile_option, help=TILE_HELP)
+    what.add_argument(
+        "--checkpoint",
+        metavar="DIR",
+        nargs="+",
+        type=path_option,
+        default=[],
+        help="bundles beside the weights that ship",
+    )
+    add_restore_options(parser.add_argument_group("how photos are restored, beside what the page offers"), FIXED)
     limits = parser.add_argument_group("limits")
     limits.add_argument(
         "--max-megapixels", type=float, metavar="N", default=64, help="of a photo (default: %(default)s)"
@@ -91,8 +101,9 @@ needs: pip install 'mprnet_jax[demo]'""",
         default=30,
         help="delete photos and results after this time even if the page stays open (default: %(default)s)",
     )
-    parser.add_argument("--no-compile-cache", action="store_true", help="keep no compiled programs for the next start")
+    add_cache_option(parser)
     args = parser.parse_args(argv)
+    args.options = restore_options(parser, args)
     if not 1 <= args.port <= 65535:
         parser.error(f"--port must be in 1..65535, got {args.port}")
     for name in ("max_megapixels", "max_megabytes", "queue", "keep_minutes"):
@@ -121,7 +132,8 @@ def serve(args: argparse.Namespace) -> bool:
     """
     limits = Limits(args.max_megapixels, args.max_megabytes)
     check_address(args.host, args.port)
-    models = load_models(args.checkpoint, tile=args.tile)
+    devices = find_devices(args.options.devices, pictures=1)  # photos are restored one after another
+    models = load_models(args.checkpoint, options=args.options.replace(devices=devices))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the temporary folder goes then, too
     with gradio_home() as home:
         import_extra("gradio", "gradio", "demo")

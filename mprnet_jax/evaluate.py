@@ -6,19 +6,21 @@ import functools
 import itertools
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
 from mprnet_jax import images
 from mprnet_jax.checkpoints.pretrained import TASKS
 from mprnet_jax.evaluation import candidates, comparison, matlab, protocols, result_page, scoring, tables
+from mprnet_jax.evaluation.candidates import STAGES
 from mprnet_jax.evaluation.protocols import PROTOCOLS, Pair, TestSet
 from mprnet_jax.evaluation.scoring import Result, Run
-from mprnet_jax.runtime.devices import cores
-from mprnet_jax.support.command_line import Parser, tile_option
+from mprnet_jax.restoring import RestoreOptions, add_restore_options, restore_options
+from mprnet_jax.runtime.compile_cache import use_compile_cache
+from mprnet_jax.runtime.devices import cores, find_devices
+from mprnet_jax.support.command_line import Parser, add_cache_option, path_option
 from mprnet_jax.support.errors import EXIT_USER_ERROR, UserError, exit_on_user_error
 
 COMMAND = "mprnet_jax.evaluate"
@@ -56,7 +58,7 @@ class Request:
     restored: Sequence[Path] = ()
     stages: bool = False
     dtypes: bool = False
-    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # fields of Restorer
+    options: RestoreOptions = dataclasses.field(default_factory=RestoreOptions)
     limit: int | None = None
     workers: int = cores()
     save_restored: bool = False
@@ -71,9 +73,13 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--protocol", choices=[*PROTOCOLS, "all"], metavar="NAME", help=", ".join([*PROTOCOLS, "all"]))
-    parser.add_argument("--data", type=Path, metavar="DIR", help="the set's folder; with all, a folder with many sets")
-    parser.add_argument("--output", type=Path, metavar="DIR", required=True, help="where the results go")
-    parser.add_argument("--checkpoint", nargs="+", default=[], metavar="DIR", help="score these weights (bundles)")
+    parser.add_argument(
+        "--data", type=path_option, metavar="DIR", help="the set's folder; with all, a folder with many sets"
+    )
+    parser.add_argument("--output", type=path_option, metavar="DIR", required=True, help="where the results go")
+    parser.add_argument(
+        "--checkpoint", nargs="+", type=path_option, default=[], metavar="DIR", help="score these weights (bundles)"
+    )
     parser.add_argument(
         "--task",
         nargs="+",
@@ -83,32 +89,30 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         help=f"score shipped weights: {', '.join(TASKS)}; auto: those of the set's own task",
     )
     parser.add_argument(
-        "--restored", nargs="+", type=Path, default=[], metavar="DIR", help="score images restored before"
+        "--restored", nargs="+", type=path_option, default=[], metavar="DIR", help="score images restored before"
     )
     parser.add_argument("--stages", action="store_true", help="score all three exits, with their share of the compute")
     parser.add_argument("--dtypes", action="store_true", help="score float32 and bfloat16")
-    parser.add_argument("--tlc", action="store_true", help="local means in the channel attention, as in TLC's paper")
-    parser.add_argument("--self-ensemble", action="store_true", help="mean over 8 flips and rotations")
-    parser.add_argument(
-        "--tile",
-        type=tile_option,
-        default="auto",
-        metavar="N",
-        help="side of tiles in pixels, whole, or auto [%(default)s]",
-    )
-    parser.add_argument("--overlap", type=int, metavar="N", help="pixels that tiles share at least")
+    add_restore_options(parser.add_argument_group("how weights are used"))
     parser.add_argument("--limit", type=int, metavar="N", help="only N pairs, evenly spaced by name")
     parser.add_argument("--workers", type=int, default=cores(), help="threads for the scores [%(default)s]")
     parser.add_argument("--save-restored", action="store_true", help="also write the restored images, as PNG")
     parser.add_argument("--skip-input", action="store_true", help="do not score the input (RealBlur: half the time)")
-    parser.add_argument("--compare", nargs=2, type=Path, metavar=("RUN_A", "RUN_B"), help="two outputs, side by side")
+    parser.add_argument(
+        "--compare", nargs=2, type=path_option, metavar=("RUN_A", "RUN_B"), help="two outputs, side by side"
+    )
+    add_cache_option(parser)
     args = parser.parse_args(argv)
+    args.options = restore_options(parser, args)
+    args.checkpoint = [str(path) for path in args.checkpoint]
     if args.compare:
         return args
     if not args.protocol or not args.data:
         parser.error("give --protocol and --data, or --compare; see the examples of --help")
     if not (args.checkpoint or args.task or args.restored):
         parser.error("nothing to score: give --checkpoint, --task or --restored")
+    if args.stages and args.options.stages != STAGES[-1]:
+        parser.error("--stages scores every stage, --stage one of them; give one of the two")
     if (args.stages or args.dtypes) and not (args.checkpoint or args.task):
         parser.error("--stages and --dtypes need weights: give --checkpoint or --task")
     if args.workers < 1 or (args.limit is not None and args.limit < 1):
@@ -139,7 +143,7 @@ def open_runs(request: Request, name: str, refused: list[str]) -> list[Run]:
             if source == "auto" and PROTOCOLS[name].task is None:
                 raise UserError("--task auto: a custom set has no task of its own; name one")
             weights = PROTOCOLS[name].task if source == "auto" else source
-            restorers = candidates.open_restorers(weights, request.stages, request.dtypes, dict(request.options))
+            restorers = candidates.open_restorers(weights, request.stages, request.dtypes, request.options)
             runs.append(candidates.network_run(label, restorers, unrounded, weights))
         except UserError as error:
             scoring.refuse(refused, str(error))
@@ -257,10 +261,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         if args.compare:
             print(comparison.compare(*args.compare, args.output))
             return
-        given = vars(args)
-        given.pop("compare")
-        options = {name: given.pop(name) for name in ("tlc", "self_ensemble", "tile", "overlap")}
-        request = Request(**given, options=options)
+        if not args.no_compile_cache:
+            use_compile_cache()
+        names = {field.name for field in dataclasses.fields(Request)}
+        given = {name: value for name, value in vars(args).items() if name in names}
+        devices = find_devices(args.options.devices, pictures=1)  # pairs are restored one after another
+        request = Request(**given | {"options": args.options.replace(devices=devices)})
         results, refused = evaluate(request)
         show(request, results, refused)
         if refused:

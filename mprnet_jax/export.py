@@ -21,7 +21,9 @@ from mprnet_jax.interchange import onnx_graph, parity, stablehlo
 from mprnet_jax.interchange.example import EXAMPLE, example
 from mprnet_jax.interchange.format import Format, output_names
 from mprnet_jax.interchange.torch import export as torch_export
+from mprnet_jax.restoring import add_restore_options, restore_options
 from mprnet_jax.runtime.compile_cache import use_compile_cache
+from mprnet_jax.support.command_line import Parser, add_cache_option, path_option
 from mprnet_jax.support.errors import UserError, exit_on_user_error
 
 COMMAND = "mprnet_jax.export"
@@ -111,7 +113,7 @@ def _version(package: str) -> str:
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"python -m {COMMAND}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Write the network for programs without this package.",
@@ -127,18 +129,15 @@ difference to the JAX network, versions, SHA-256). Needs: pip install 'mprnet_ja
     )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--task", choices=TASKS, help="export the weights that ship with the package for this task")
-    what.add_argument("--checkpoint", metavar="DIR", help="export the weights of this bundle")
+    what.add_argument("--checkpoint", metavar="DIR", type=path_option, help="export the weights of this bundle")
     parser.add_argument("--format", choices=FORMATS, required=True, help="see below")
-    parser.add_argument("--output", metavar="DIR", required=True, help="new folder for the export")
-    parser.add_argument(
-        "--stage", type=int, choices=(1, 2, 3), default=3, help="leave later stages out (default: %(default)s)"
-    )
+    parser.add_argument("--output", metavar="DIR", type=path_option, required=True, help="new folder for the export")
+    add_restore_options(parser, only=("stages",))
     parser.add_argument("--every-stage", action="store_true", help="return the images of the earlier stages, too")
     parser.add_argument("--overwrite", action="store_true", help="replace an export that is there")
-    parser.add_argument("--no-compile-cache", action="store_true", help="keep no compiled programs for the next start")
+    add_cache_option(parser)
     args = parser.parse_args(argv)
-    if not args.output or args.checkpoint == "":
-        parser.error("an empty name was given for --output or --checkpoint")
+    args.stage = restore_options(parser, args).stages
     return args
 
 

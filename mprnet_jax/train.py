@@ -23,9 +23,9 @@ from mprnet_jax.model import count_parameters
 from mprnet_jax.runtime import processes
 from mprnet_jax.runtime.compile_cache import use_compile_cache
 from mprnet_jax.runtime.devices import cores, make_devices_of_cores
-from mprnet_jax.runtime.memory import restart_with_huge_pages
+from mprnet_jax.runtime.huge_pages import restart_with_huge_pages
 from mprnet_jax.runtime.processes import check_alike, failing_together, is_lead, stop_requests
-from mprnet_jax.support.command_line import Parser
+from mprnet_jax.support.command_line import Parser, path_option
 from mprnet_jax.support.errors import UserError, exit_on_user_error
 from mprnet_jax.training.config import TrainConfig, keep_config, load_config, to_json
 from mprnet_jax.training.loop import Run, out_of_memory_is_told
@@ -147,8 +147,10 @@ def make_parser() -> argparse.ArgumentParser:
         description="Train MPRNet by a recipe.",
         epilog=EPILOG,
     )
-    parser.add_argument("--config", metavar="FILE", help="recipe, for example configs/denoise.py")
-    parser.add_argument("--workdir", metavar="DIR", help="folder for logs, checkpoints and the bundle")
+    parser.add_argument("--config", metavar="FILE", type=path_option, help="recipe, for example configs/denoise.py")
+    parser.add_argument(
+        "--workdir", metavar="DIR", type=path_option, help="folder for logs, checkpoints and the bundle"
+    )
     parser.add_argument("--resume", action="store_true", help="fail unless there is a checkpoint to go on from")
     parser.add_argument("--no-compile-cache", action="store_true", help="keep no compiled programs in ~/.cache")
     several = parser.add_argument_group("several processes, which share the folders; each runs this command")

@@ -8,6 +8,7 @@ import argparse
 import sys
 
 from mprnet_jax.interchange.torch import convert
+from mprnet_jax.support.command_line import path_option
 from mprnet_jax.support.errors import exit_on_user_error
 
 EPILOG = """\
@@ -30,9 +31,13 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("source", metavar="SRC", nargs="?", help="a .pth, .pt or .safetensors file")
-    parser.add_argument("--to-torch", metavar="DIR", help="instead of SRC: a bundle to write as a PyTorch file")
-    parser.add_argument("--output", required=True, help="new folder for the bundle; with --to-torch, new file")
+    parser.add_argument("source", metavar="SRC", type=path_option, nargs="?", help="a .pth, .pt or .safetensors file")
+    parser.add_argument(
+        "--to-torch", metavar="DIR", type=path_option, help="instead of SRC: a bundle to write as a PyTorch file"
+    )
+    parser.add_argument(
+        "--output", type=path_option, required=True, help="new folder for the bundle; with --to-torch, new file"
+    )
     parser.add_argument("--verify", action="store_true", help="compare with the PyTorch network before writing")
     args = parser.parse_args(argv)
     if (args.source is None) == (args.to_torch is None):

@@ -7,16 +7,18 @@ Then train with --validation-share: the names keep the scene, before the first u
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 from mprnet_jax.data.prepare.sidd_patches import Cutting, cut_patches
+from mprnet_jax.support.command_line import path_option
 from mprnet_jax.support.errors import exit_on_user_error
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, metavar="SIDD_MEDIUM", help="with *_GT_SRGB_*.PNG and *_NOISY_SRGB_*.PNG")
-    parser.add_argument("--output", type=Path, required=True, help="gets input/ and target/")
+    parser.add_argument(
+        "folder", type=path_option, metavar="SIDD_MEDIUM", help="with *_GT_SRGB_*.PNG and *_NOISY_SRGB_*.PNG"
+    )
+    parser.add_argument("--output", type=path_option, required=True, help="gets input/ and target/")
     parser.add_argument("--patches", type=int, default=Cutting.patches, help="of each photo (default: %(default)s)")
     parser.add_argument("--size", type=int, default=Cutting.size, help="pixels (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=Cutting.seed, help="default: %(default)s")

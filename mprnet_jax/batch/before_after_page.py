@@ -14,8 +14,9 @@ from pathlib import Path
 from PIL import Image
 
 from mprnet_jax import images
+from mprnet_jax.batch.jobs import REPORT_COPIES as COPIES
+from mprnet_jax.batch.jobs import Job
 from mprnet_jax.batch.read_work_write import WRITERS
-from mprnet_jax.batch.run import Job
 from mprnet_jax.images.formats.codec import MAX_SIDE, Picture
 from mprnet_jax.images.formats.colours import space
 from mprnet_jax.reports import html_parts
@@ -25,7 +26,6 @@ from mprnet_jax.support.errors import UserError, one_line
 from mprnet_jax.support.progress import Meter
 
 REPORT = "report.html"
-COPIES = "report_files"  # folder of the small copies, beside the page
 COPY_SIDE = 1200  # pixels, the longest
 SHOWN_BY_BROWSERS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
@@ -210,10 +210,13 @@ def _save(path: Path, picture: Picture, longest: int) -> None:
 
 
 def _changed(path: Path) -> int:
+    """When a file was written, ns: results have the times of their sources, so the time of the change of the entry
+    counts, too; -1 if there is none."""
     try:
-        return path.stat().st_mtime_ns
+        status = path.stat()
     except OSError:
         return -1
+    return max(status.st_mtime_ns, status.st_ctime_ns)
 
 
 def _link(output: Path, path: Path) -> str:

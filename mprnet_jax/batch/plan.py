@@ -6,13 +6,13 @@ from collections import Counter
 
 import numpy as np
 
-from mprnet_jax.batch.run import Batch, Summary, prepare
+from mprnet_jax.batch.jobs import Batch
+from mprnet_jax.batch.run import Summary
 from mprnet_jax.images import video
 from mprnet_jax.images.headers import header_of
 from mprnet_jax.model import SIZE_MULTIPLE
-from mprnet_jax.restoring import shape_buckets
-from mprnet_jax.restoring.restorer import Restorer
-from mprnet_jax.restoring.tiles import up_to_multiple
+from mprnet_jax.restoring import Restorer, shape_buckets
+from mprnet_jax.restoring.padding import up_to_multiple
 from mprnet_jax.support.errors import UserError
 from mprnet_jax.support.progress import duration
 
@@ -35,7 +35,7 @@ class Cost:
 
 def seconds_per_pixel(restorer: Restorer) -> float:
     """How fast this machine is, measured on a small square; compiling is left out."""
-    whole = dataclasses.replace(restorer, tile="whole", overlap=None, shapes=(), devices=restorer.devices[:1])
+    whole = restorer.with_options(tile="whole", overlap=None, halo=None, shapes=(), devices=restorer.devices[:1])
     image = np.zeros((SAMPLE_SIDE, SAMPLE_SIDE, 3), np.float32)
     whole(image)
     times = []
@@ -49,7 +49,7 @@ def seconds_per_pixel(restorer: Restorer) -> float:
 def count_sizes(batch: Batch) -> tuple[Counter[tuple[int, int]], list[UserError]]:
     """How many pictures and frames of each (height, width), by the headers alone, and what cannot be read."""
     found: Counter[tuple[int, int]] = Counter()
-    refused: list[UserError] = []
+    failures: list[UserError] = []
     for job in batch.jobs:
         try:
             if job.is_video:
@@ -59,22 +59,22 @@ def count_sizes(batch: Batch) -> tuple[Counter[tuple[int, int]], list[UserError]
                 header = header_of(job.source)
                 found[header.height, header.width] += 1
         except UserError as error:
-            refused.append(error)
-    return found, refused
+            failures.append(error)
+    return found, failures
 
 
 def costs(restorer: Restorer, found: Counter[tuple[int, int]]) -> list[Cost]:
     """What each size takes, largest pictures first."""
     if not found:
         return []
-    restorer = prepare(restorer, found)
+    restorer = restorer.for_sizes(found)
     per_pixel = seconds_per_pixel(restorer)
     rows = []
     for (height, width), count in sorted(found.items(), key=lambda entry: (-entry[0][0] * entry[0][1], entry[0])):
         tiles = restorer.plan(height, width)
         tile = tuple(up_to_multiple(min(side, tiles.tile), SIZE_MULTIPLE) for side in (height, width))
         if len(tiles) == 1:
-            tile = shape_buckets.smallest(restorer.shapes, *tile) or tile
+            tile = shape_buckets.smallest_fitting(restorer.options.shapes, *tile) or tile
         seconds = len(tiles) * tile[0] * tile[1] * per_pixel
         rows.append(Cost(height, width, count, tile, len(tiles), restorer.program_bytes(*tile), seconds))
     return rows
@@ -82,7 +82,7 @@ def costs(restorer: Restorer, found: Counter[tuple[int, int]]) -> list[Cost]:
 
 def show(restorer: Restorer, batch: Batch, summary: Summary) -> Summary:
     """Print the plan of a batch: a line for each size, and the sum."""
-    for error in batch.refused:
+    for error in batch.failures:
         summary.fail(error)
     found, unreadable = count_sizes(batch)
     for error in unreadable:
@@ -97,9 +97,9 @@ def show(restorer: Restorer, batch: Batch, summary: Summary) -> Summary:
         size = f"{row.width}x{row.height}"
         print(f"{size:>13} {row.count:>7}  {tiles:<20} {row.memory / 2**30:>5.2f} GB  {each:>12}  {every:>10}")
     total = sum(map(of_all, rows))
-    there = f", {len(batch.there)} there already (--overwrite restores them again)" if batch.there else ""
+    existing = f", {len(batch.existing)} there already (--overwrite restores them again)" if batch.existing else ""
     failed = f", {len(summary.failed)} cannot be" if summary.failed else ""
-    print(f"{len(batch.jobs) - len(unreadable)} to restore, about {duration(total)}{there}{failed}")
+    print(f"{len(batch.jobs) - len(unreadable)} to restore, about {duration(total)}{existing}{failed}")
     if rows:
         print(
             f"Time: by {SAMPLE_SIDE}x{SAMPLE_SIDE} pixels that were restored on this machine just now, without "

@@ -1,8 +1,8 @@
 """Restore folders and buckets of pictures on a Ray cluster.
 
 The restorer goes to the workers with its weights inside, through Ray's object store, so they need no checkpoint. What
-else goes there is names: a picture is read where it is restored. So nothing would flow through Ray Data, which starts
-a picture that kills its worker again without end; here are actors, and a picture has so many tries.
+else goes there is names: a picture is read where it is restored, so that Ray Data would have nothing to stream; and it
+retries a picture that kills its worker for ever. Here are actors, and a picture has a number of tries.
 """
 
 import dataclasses
@@ -14,9 +14,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from mprnet_jax.batch.run import restore_file
-from mprnet_jax.batch.storage import Place
-from mprnet_jax.restoring.restorer import Restorer
+from mprnet_jax.batch.jobs import is_existing
+from mprnet_jax.batch.source_record import Origin, SourceRecord
+from mprnet_jax.batch.storage import Folder, Storage
+from mprnet_jax.restoring import QUALITY, Restorer, restore_file
 from mprnet_jax.runtime import memory
 from mprnet_jax.runtime.compile_cache import use_compile_cache
 from mprnet_jax.support.errors import UserError, one_line
@@ -29,25 +30,32 @@ TRIES = 3  # of a picture whose worker dies: that may be the machine's doing, or
 class Work:
     """What all workers do."""
 
-    source: Place
-    target: Place
+    source: Storage
+    target: Storage
     ending: str | None = None  # ".png", for example, of all results; None: that of the input
-    quality: int = 95  # of JPEGs
+    quality: int = QUALITY  # of JPEGs
 
     def result(self, name: str) -> str:
         """Name of a picture's result, relative to the target."""
         path = PurePosixPath(name)
         return str(path.with_suffix(self.ending)) if self.ending else str(path)
 
-    def restore(self, restorer: Restorer, name: str) -> None:
-        """Restore one picture. Raises UserError."""
+    def record(self) -> SourceRecord | None:
+        """Of the sources of the results, where both are in folders; buckets have none."""
+        folders = isinstance(self.source, Folder) and isinstance(self.target, Folder)
+        return SourceRecord(self.target.root) if folders else None
+
+    def restore(self, restorer: Restorer, name: str) -> Origin:
+        """Restore one picture; what it was made from. Raises UserError."""
         with tempfile.TemporaryDirectory() as scratch:
             path, result = None, None
             try:
                 path = self.source.source(name, Path(scratch))
                 result = self.target.target(self.result(name), Path(scratch))
                 restore_file(restorer, path, result, self.quality)
+                origin = Origin.of(path)
                 self.target.deliver(result, self.result(name))
+                return origin
             except UserError as error:  # it names our copies, if they are copies
                 text = str(error).replace(str(path), f"{self.source}/{name}")
                 raise UserError(text.replace(str(result), f"{self.target}/{self.result(name)}")) from error
@@ -72,6 +80,7 @@ class Outcome:
     name: str
     error: str | None  # one line; None: it was restored
     worker: str | None  # host and process; None: unknown, it died
+    origin: Origin | None = None  # of the result, if there is one
 
 
 class Worker:
@@ -84,21 +93,21 @@ class Worker:
         if compile_cache:
             use_compile_cache()
         restorer = import_extra("ray", "ray", "ray").get(restorers[0])
-        self.restorer = dataclasses.replace(restorer, memory_share=resources.memory_share)
+        self.restorer = restorer.with_options(memory_share=resources.memory_share)
         self.work = work
 
     def ready(self) -> None:
         """Answers once the worker has started."""
 
     def restore(self, name: str) -> Outcome:
-        error = None
+        error, origin = None, None
         try:
-            self.work.restore(self.restorer, name)
+            origin = self.work.restore(self.restorer, name)
         except UserError as mistake:
             error = one_line(str(mistake))
         except Exception as fault:  # of memory, or of ours: a day's work on other pictures does not end with it
             error = one_line(f"{self.work.source}/{name}: {type(fault).__name__}: {str(fault)[:300]}")
-        return Outcome(name, error, f"{platform.node()}/{os.getpid()}")
+        return Outcome(name, error, f"{platform.node()}/{os.getpid()}", origin)
 
 
 def resources_of(nodes: Sequence[dict[str, Any]], cpus: int | None = None, workers: int | None = None) -> Resources:
@@ -122,29 +131,35 @@ def resources_of(nodes: Sequence[dict[str, Any]], cpus: int | None = None, worke
 
 
 def to_do(work: Work, names: Sequence[str], overwrite: bool) -> tuple[list[str], list[str], list[UserError]]:
-    """Names that are to be restored, names whose result is there already, and why others are left out.
+    """Names that are to be restored, names whose result exists, and why others are left out.
 
-    Raises UserError if results would replace the inputs, or if a place cannot be listed.
+    Raises UserError if results would replace the inputs, or if the storage cannot be listed.
     """
     if work.source == work.target:
         raise UserError(f"{work.target}: results would overwrite the inputs; choose another --output")
     owners: dict[str, str] = {}  # result -> name
-    refused = []
+    failures = []
     for name in dict.fromkeys(names):
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts:
-            refused.append(UserError(f"{name}: not below {work.source}; name it relative to --input"))
+            failures.append(UserError(f"{name}: not below {work.source}; name it relative to --input"))
             continue
         owner = owners.setdefault(work.result(name), name)
         if owner != name:
             what = f"{work.source}/{name}: its result would overwrite that of {owner}"
-            refused.append(UserError(f"{what}; restore it into another --output"))
-    there = set() if overwrite else work.target.existing(owners)
-    return (
-        [name for result, name in owners.items() if result not in there],
-        [name for result, name in owners.items() if result in there],
-        refused,
-    )
+            failures.append(UserError(f"{what}; restore it into another --output"))
+    existing = set() if overwrite else work.target.existing(owners)
+    record = work.record()
+    waiting, kept = [], []
+    for result, name in owners.items():
+        try:
+            stays = result in existing
+            if stays and record is not None:
+                stays = is_existing(work.source.root / name, work.target.root / result, record, overwrite)
+            (kept if stays else waiting).append(name)
+        except UserError as error:
+            failures.append(error)
+    return waiting, kept, failures
 
 
 def restore_all(

@@ -11,7 +11,7 @@ WRITERS = min(4, os.cpu_count() or 1)  # encoding a PNG may take longer than a d
 Item, Read, Done = TypeVar("Item"), TypeVar("Read"), TypeVar("Done")
 
 
-def overlapped(
+def pipelined(
     items: Iterable[Item],
     read: Callable[[Item], Read],
     work: Callable[[Item, Read], Done],

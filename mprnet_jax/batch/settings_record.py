@@ -1,5 +1,4 @@
-"""A note in the folder of results of how they were made, so that a later run with other options does not pass over
-them as if it had made them."""
+"""Records the options that produced a folder's results, to say when those that are skipped were made with others."""
 
 import hashlib
 import json
@@ -7,30 +6,30 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mprnet_jax.restoring.restorer import Restorer
+from mprnet_jax.restoring import Restorer
 from mprnet_jax.support.atomic_files import whole_file
+from mprnet_jax.support.errors import UserError, one_line
+from mprnet_jax.support.small_files import read_regular
 
 NAME = ".mprnet_jax.json"
 WEIGHTS = "weights"
-# The fields of Restorer that change what a picture looks like by more than float rounding.
-OPTIONS = ("dtype", "stages", "tlc", "patch_size", "self_ensemble", "tile", "overlap", "halo")
+LIMIT = 2**20  # bytes of a record
 Settings = Mapping[str, Any]
 
 
 def settings_of(restorer: Restorer, bundle: Path) -> Settings:
     """All that decides what a restored picture looks like: the options, and a checksum of the bundle."""
-    options = {name: getattr(restorer, name) for name in OPTIONS}
     sums = bundle / "SHA256SUMS"
     weights = hashlib.sha256(sums.read_bytes()).hexdigest()[:12] if sums.is_file() else bundle.name
-    return {WEIGHTS: weights} | options
+    return {WEIGHTS: weights} | restorer.options.of_result()
 
 
 def read_record(folder: Path) -> list[Settings]:
     """The settings that results in a folder were made with; none if there is no record, or none that can be read."""
     try:
-        found = json.loads((folder / NAME).read_text(encoding="utf-8"))["settings"]
+        found = json.loads(read_regular(folder / NAME, LIMIT).decode())["settings"]
         return [dict(settings) for settings in found]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return []
 
 
@@ -41,14 +40,30 @@ def other_settings(folder: Path, settings: Settings) -> str | None:
         for name in settings:
             if made.get(name) != settings[name] and made.get(name) not in different.setdefault(name, []):
                 different[name].append(made.get(name))
-    said = (
+    described = (
         f"{name} {' or '.join(map(str, values))}, now {settings[name]}" for name, values in different.items() if values
     )
-    return "; ".join(said) or None
+    return "; ".join(described) or None
+
+
+def note_of_others(folder: Path, settings: Settings, existing: int) -> str | None:
+    """A line if some of the `existing` results, which are skipped, may be made with other options; else None."""
+    other = other_settings(folder, settings) if existing else None
+    if other is None:
+        return None
+    kept = f"some of the {existing} results that are there already may be made with other options"
+    return f"{kept} ({one_line(other)}); --overwrite restores them again"
 
 
 def record(folder: Path, settings: Settings, replace: bool) -> None:
-    """Add the settings to a folder's record; with `replace`, forget those before. Raises OSError."""
+    """Add the settings to a folder's record; with `replace`, forget those before. Raises UserError."""
     before = [] if replace else [made for made in read_record(folder) if made != settings]
-    with whole_file(folder / NAME) as temporary:
-        temporary.write_text(json.dumps({"settings": [*before, settings]}, indent=1) + "\n", encoding="utf-8")
+    try:
+        text = json.dumps({"settings": [*before, settings]}, indent=1) + "\n"
+        with whole_file(folder / NAME) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(
+            f"{folder / NAME}: cannot be written ({error.strerror}); make room or remove it, so that a later run knows "
+            "what these results were made with"
+        ) from error

@@ -9,6 +9,7 @@ from typing import Any
 from mprnet_jax import images
 from mprnet_jax.support.errors import UserError
 from mprnet_jax.support.optional_imports import import_extra
+from mprnet_jax.support.paths import as_path, is_address
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Folder:
         return self.root / name
 
     def deliver(self, _path: Path, _name: str) -> None:
-        """Nothing is to be done: `target` is the place itself."""
+        """Nothing is to be done: `target` is in the folder itself."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,12 +112,12 @@ class Bucket:
         return {info.path.removeprefix(base).lstrip("/") for info in infos if info.is_file}
 
 
-Place = Folder | Bucket
+Storage = Folder | Bucket
 
 
-def place(text: str) -> Place:
-    """A URI is a bucket, anything else a folder."""
-    return Bucket(text.rstrip("/")) if "://" in text else Folder(Path(text).absolute())
+def open_storage(text: str) -> Storage:
+    """A URI is a bucket, anything else a folder. Raises UserError for an empty name."""
+    return Bucket(text.rstrip("/")) if is_address(text) else Folder(as_path(text).absolute())
 
 
 def _is_picture(name: str) -> bool:

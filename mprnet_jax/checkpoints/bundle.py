@@ -17,6 +17,7 @@ import tensorstore
 
 from mprnet_jax.model import MPRNetConfig, Params, abstract_params
 from mprnet_jax.support.errors import UserError
+from mprnet_jax.support.paths import real
 
 SUMS = "SHA256SUMS"
 
@@ -35,7 +36,7 @@ def load_bundle(path: str | Path) -> Bundle:
 
     Raises UserError if there is no bundle or if it is damaged.
     """
-    path = Path(path).absolute()
+    path = real(path)  # the array store takes neither .. nor links
     if not path.is_dir():
         raise UserError(
             f"{path}: no such folder; a checkpoint is a folder written by mprnet_jax.train or "

@@ -26,6 +26,7 @@ from orbax.checkpoint import checkpoint_managers
 from mprnet_jax.checkpoints.bundle import SUMS, Bundle
 from mprnet_jax.runtime.processes import failing_together, raise_together
 from mprnet_jax.support.errors import UserError
+from mprnet_jax.support.paths import real
 
 SCORE = "psnr"  # under which a training checkpoint's validation PSNR is kept
 
@@ -104,7 +105,7 @@ def save_bundle(path: str | Path, bundle: Bundle) -> None:
     The folder appears whole or not at all. Raises UserError if it exists (a bundle is never overwritten) or cannot be
     written.
     """
-    path = Path(path).absolute()
+    path = real(path)
     if path.exists():
         raise UserError(f"{path} exists; choose another folder or remove it first")
     _quiet_orbax()
@@ -138,7 +139,7 @@ def save_bundle(path: str | Path, bundle: Bundle) -> None:
 def replace_bundle(path: str | Path, bundle: Bundle) -> None:
     """Write a bundle in place of the one that is there; at every moment one of the two is whole, there or at
     `<path>.old` or `<path>.new`."""
-    path = Path(path).absolute()
+    path = real(path)
     new, old = (path.with_name(path.name + ending) for ending in (".new", ".old"))
     # A run may have been killed between the renames below: the whole bundle that it left goes back to its place first.
     for left in (new, old):
@@ -160,7 +161,7 @@ class TrainingCheckpoints:
     """
 
     def __init__(self, directory: str | Path, latest: int = 2, best: int = 0) -> None:
-        self.directory = Path(directory).absolute()
+        self.directory = real(directory)
         score = lambda metrics: metrics[SCORE]
         kept = [checkpoint_managers.LatestN(latest)]
         if best:

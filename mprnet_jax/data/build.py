@@ -11,6 +11,7 @@ from pathlib import Path
 import tensorflow_datasets as tfds
 
 from mprnet_jax.data.prepare.tfds_builders import BUILDERS
+from mprnet_jax.support.command_line import path_option
 from mprnet_jax.support.errors import UserError, exit_on_user_error
 
 COMMAND = "mprnet_jax.data.build"
@@ -52,8 +53,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         prog=f"python -m {COMMAND}", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--dataset", required=True, help=f"one of {', '.join(BUILDERS)}")
-    parser.add_argument("--manual-dir", type=Path, required=True, help="folder with the downloads, unpacked or as zip")
-    parser.add_argument("--data-dir", type=Path, default=Path("datasets"), help="where to write (default: %(default)s)")
+    parser.add_argument(
+        "--manual-dir", type=path_option, required=True, help="folder with the downloads, unpacked or as zip"
+    )
+    parser.add_argument(
+        "--data-dir", type=path_option, default=Path("datasets"), help="where to write (default: %(default)s)"
+    )
     parser.add_argument("--any-count", action="store_true", help="accept splits that are not whole")
     args = parser.parse_args(argv)
     with exit_on_user_error(COMMAND):

@@ -20,7 +20,7 @@ from mprnet_jax.evaluation import protocols
 from mprnet_jax.evaluation.protocols import Pair
 from mprnet_jax.evaluation.scoring import Images, Run
 from mprnet_jax.model import MPRNet, MPRNetConfig, Params, abstract_params
-from mprnet_jax.restoring.restorer import Restorer
+from mprnet_jax.restoring import RestoreOptions, Restorer
 
 STAGES = (1, 2, 3)
 DTYPES = ("float32", "bfloat16")
@@ -55,8 +55,8 @@ def sha256_of_params(params: Params) -> str:
 
 
 def _options(restorer: Restorer) -> dict[str, Any]:
-    """Every setting of the restorer that is a plain value: dtype, and whatever else it has."""
-    values = {field.name: getattr(restorer, field.name) for field in dataclasses.fields(restorer)}
+    """Every option of the restorer that is a plain value."""
+    values = dataclasses.asdict(restorer.options)
     return {name: value for name, value in values.items() if isinstance(value, str | int | float | bool)}
 
 
@@ -72,12 +72,12 @@ def about_variant(run: Run, variant: str) -> dict[str, Any]:
     return about | special
 
 
-def open_restorers(name_or_path: str, stages: bool, dtypes: bool, options: dict[str, Any]) -> dict[str, Restorer]:
+def open_restorers(name_or_path: str, stages: bool, dtypes: bool, options: RestoreOptions) -> dict[str, Restorer]:
     """The variants of a set of weights, by name: every stage, every dtype, both, or the one that `options` describe.
 
     Raises UserError if there are no such weights, or for an option that cannot be.
     """
-    restorer = Restorer.from_pretrained(name_or_path, **options)
+    restorer = Restorer.from_pretrained(name_or_path, options)
     variants: dict[str, dict[str, Any]] = {"": {}}
     if dtypes:
         variants = {dtype: {"dtype": dtype} for dtype in DTYPES}
@@ -87,7 +87,7 @@ def open_restorers(name_or_path: str, stages: bool, dtypes: bool, options: dict[
             for name, changes in variants.items()
             for stage in STAGES
         }
-    return {name: dataclasses.replace(restorer, **changes) for name, changes in variants.items()}
+    return {name: restorer.with_options(**changes) for name, changes in variants.items()}
 
 
 def network_run(label: str, restorers: dict[str, Restorer], unrounded: bool, source: str) -> Run:
@@ -99,9 +99,9 @@ def network_run(label: str, restorers: dict[str, Restorer], unrounded: bool, sou
     special: dict[str, dict[str, Any]] = {}
     for name, restorer in restorers.items():
         special[name] = {"options": _options(restorer), "seconds": []}
-        if restorer.stages < STAGES[-1] or len(restorers) > 1:
+        if restorer.options.stages < STAGES[-1] or len(restorers) > 1:
             operations = exit_operations(restorer.config)
-            reached = operations[restorer.stages - 1]
+            reached = operations[restorer.options.stages - 1]
             special[name] |= {"operations": reached, "share_of_compute": reached / operations[-1]}
 
     def restore(pair: Pair) -> Images:

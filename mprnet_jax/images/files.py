@@ -161,7 +161,15 @@ def check_savable(path: str | Path, like: Picture | None = None) -> None:
     _check_side(path, format_name, like.pixels)
 
 
-def save_picture(path: str | Path, pixels: np.ndarray, like: Picture | None = None, *, quality: int = 95) -> None:
+def save_picture(
+    path: str | Path,
+    pixels: np.ndarray,
+    like: Picture | None = None,
+    *,
+    quality: int = 95,
+    replace: bool = True,
+    attributes_of: Path | None = None,
+) -> None:
     """Write pixels (H W 3, RGB, float in [0, 1], uint8 or uint16) in the format that the path's ending names.
 
     With `like`, a picture of the same size, as that one was stored, so far as the format holds it: its alpha, depth,
@@ -171,8 +179,9 @@ def save_picture(path: str | Path, pixels: np.ndarray, like: Picture | None = No
     `quality`, 1 to 100, is for JPEG; all else is lossless.
 
     The file appears whole or not at all: it is written under a temporary name and renamed. An existing file is
-    replaced. Raises UserError if the folder cannot be written, the ending names no format, or the format cannot hold
-    the picture: transparency is refused rather than dropped.
+    replaced, unless `replace` is False. `attributes_of`: a file whose permissions and times it gets. Raises UserError
+    if the folder cannot be written, if there is a file that is not to be replaced, if the ending names no format, or
+    if the format cannot hold the picture: transparency is refused rather than dropped.
     """
     path = Path(path)
     if pixels.ndim != 3 or pixels.shape[2] != 3 or (like is not None and pixels.shape != like.pixels.shape):
@@ -202,13 +211,13 @@ def save_picture(path: str | Path, pixels: np.ndarray, like: Picture | None = No
     except Exception as error:  # the encoders' own limits: notes too long for JPEG, more than 4 GB for TIFF
         other = ".tif" if format_name == "PNG" else ".png"
         raise UserError(f"{path}: {format_name} cannot hold it ({_reason(error)}); write {other} instead") from error
-    _write_whole(path, data)
-
-
-def _write_whole(path: Path, data: bytes) -> None:
     try:
-        with whole_file(path) as temporary:
+        with whole_file(path, replace=replace, attributes_of=attributes_of) as temporary:
             temporary.write_bytes(data)
+    except FileExistsError as error:
+        raise UserError(
+            f"{path}: another program wrote it meanwhile, and it stays; restore into another folder"
+        ) from error
     except OSError as error:
         remedy = "make room on the disk" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "check the folder"
         raise UserError(f"{path}: cannot be written ({error.strerror or error}); {remedy}") from error

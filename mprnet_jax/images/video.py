@@ -115,10 +115,13 @@ def restore_video(
     source: Path,
     result: Path,
     progress: Callable[[int, int], None] | None = None,
+    *,
+    replace: bool = True,
 ) -> None:
     """Restore every frame of a video into a file of the same container and codec, which appears whole or not at all.
 
-    `restore` takes and gives H W 3 RGB, uint16; `progress(done, total)` counts frames. Raises UserError that names the
+    `restore` takes and gives H W 3 RGB, uint16; `progress(done, total)` counts frames. The result has the
+    permissions and times of the source, and replaces an existing file if `replace`. Raises UserError that names the
     file: if it is damaged (see survey), or the result cannot be written.
     """
     av = import_extra("av", "PyAV", "video")
@@ -127,7 +130,11 @@ def restore_video(
     found = survey(source, thorough=True)
     os.environ.setdefault("SVT_LOG", "0")  # the AV1 encoder would write about itself to stderr
     try:
-        with whole_file(result) as temporary, _reading(av, source), av.open(str(source)) as container:
+        with (
+            whole_file(result, replace=replace, attributes_of=source) as temporary,
+            _reading(av, source),
+            av.open(str(source)) as container,
+        ):
             output = av.open(str(temporary), "w", format=SUFFIXES[result.suffix.lower()])
             try:
                 _transcode(av, container, output, found, restore, progress or (lambda done, total: None))
@@ -137,6 +144,10 @@ def restore_video(
     except _CannotWrite as error:
         remedy = "make room on the disk" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "see if the folder is fine"
         raise UserError(f"{result}: cannot be written ({error.strerror}); {remedy}") from error
+    except FileExistsError as error:
+        raise UserError(
+            f"{result}: another program wrote it meanwhile, and it stays; restore into another folder"
+        ) from error
     except OSError as error:
         raise UserError(f"{result}: cannot be written ({error.strerror or error}); check the folder") from error
 

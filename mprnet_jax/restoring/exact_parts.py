@@ -1,13 +1,15 @@
-"""The network on a part of an image, or on an array larger than the image, as if on the image itself.
+"""MPRNet on a crop, or on an image in a larger array, with the cuts, borders and means of the whole image.
 
 MPRNet cuts an image at its middle, pads every convolution with zeros at the image's border and at the cuts, and takes
 means over the pieces. A tile has another middle and other borders, and an image that was padded to a size for which a
-program is compiled already has another mean. Here all three are the image's, at any position that is only known when
-the program runs:
+program is compiled already has another mean. Here all three are the image's. The offset of the part in the image is
+traced, so that one program serves all positions:
 
-- where the network cuts, a canvas of a few rows or columns is put between the pieces, so that one array holds them;
-- every convolution's output is set to zero on the canvas and beyond the image, which is the zero padding of the next;
-- means are taken over the pieces, windows of local means (TLC) end at their borders, and so does interpolation.
+- where the network cuts, a separator of a few rows or columns of zeros lies between the pieces, so that one array
+  holds both;
+- every convolution's output is masked to zero on the separator and beyond the image, which is the zero padding of the
+  next convolution;
+- means are taken over the pieces; windows of local means (TLC) and interpolation end at their borders.
 """
 
 import dataclasses
@@ -26,30 +28,30 @@ LEVELS = 3  # of a U-Net, each half the size of the one before
 
 @dataclasses.dataclass(frozen=True)
 class Axis:
-    """How the rows or columns of a part lie in the image. Only `size`, `gap` and `window` are known to the compiler."""
+    """How the rows or columns of a part lie in the image. The compiler knows `size`, `separator` and `window`."""
 
     size: int  # of the part, pixels
-    gap: int  # canvas between the image's halves, pixels
+    separator: int  # zeros between the image's halves, pixels
     window: int | None  # of the local means, pixels; None: means over the pieces
     start: jax.Array  # of the part in the image, a multiple of 4
     length: jax.Array  # of the image, a multiple of 8
 
     def level_of(self, count: int) -> tuple[int, bool]:
-        """Scale of a layer that has `count` rows, and whether it holds the gap; no two kinds have the same count."""
+        """U-Net level (0..2) of an array of `count` rows, and whether the separator is in it: no two share a count."""
         for level in range(LEVELS):
-            for gapped in (False, True):
-                if count << level == self.size + gapped * self.gap:
-                    return level, gapped
+            for separated in (False, True):
+                if count << level == self.size + separated * self.separator:
+                    return level, separated
         raise ValueError(f"no layer of a part of {self.size} pixels has {count}")
 
     def pieces(self, count: int) -> list[tuple[jax.Array, jax.Array]]:
         """(begin, end) of the image, or of its two halves, in a layer of `count` rows."""
-        level, gapped = self.level_of(count)
-        end = jnp.minimum(self.length - self.start + gapped * self.gap >> level, count)
-        if not gapped:
+        level, separated = self.level_of(count)
+        end = jnp.minimum(self.length - self.start + separated * self.separator >> level, count)
+        if not separated:
             return [(jnp.int32(0), end)]
         cut = self.cut() >> level
-        return [(jnp.int32(0), cut), (cut + (self.gap >> level), end)]
+        return [(jnp.int32(0), cut), (cut + (self.separator >> level), end)]
 
     def mask(self, count: int) -> jax.Array:
         """1 on the pieces, 0 beside them: `count` float32."""
@@ -76,7 +78,7 @@ def _shifted(x: jax.Array, axis: int, before: int, after: int) -> jax.Array:
 
 
 @dataclasses.dataclass(frozen=True)
-class Canvas:
+class ImagePart:
     """What MPRNet does to the plane, for a part of an image: N H W C throughout."""
 
     rows: Axis
@@ -86,13 +88,13 @@ class Canvas:
         return (1, self.rows), (2, self.columns)
 
     def mask(self, x: jax.Array) -> jax.Array:
-        """Zero beyond the image and in the gaps."""
+        """Zero beyond the image and in the separators."""
         for axis, along in self._axes():
             x = x * _along(along.mask(x.shape[axis]), axis).astype(x.dtype)
         return x
 
     def doubled(self, x: jax.Array) -> jax.Array:
-        """What upsampling gives where the pieces' borders repeat: N 2H 2W C, from what it gave where zeros follow."""
+        """N 2H 2W C from upsample(): undo the zeros that it mixed in at a piece's border, as if the border repeated."""
         for axis, along in self._axes():
             inside = along.mask(x.shape[axis] // 2)
             share = upsample(inside.reshape(1, -1, 1, 1))[0, :, 0, 0]  # what of each pixel came from its piece
@@ -101,12 +103,12 @@ class Canvas:
         return x
 
     def split(self, x: jax.Array, axis: int) -> jax.Array:
-        """Put the gap between the image's halves; they stay in one array."""
+        """Put the separator between the image's halves; they stay in one array."""
         along = dict(self._axes())[axis]
-        positions = _along(jnp.arange(x.shape[axis] + along.gap), axis)
-        first, second = _shifted(x, axis, 0, along.gap), _shifted(x, axis, along.gap, 0)
+        positions = _along(jnp.arange(x.shape[axis] + along.separator), axis)
+        first, second = _shifted(x, axis, 0, along.separator), _shifted(x, axis, along.separator, 0)
         cut = along.cut()
-        return jnp.where(positions < cut, first, jnp.where(positions >= cut + along.gap, second, 0))
+        return jnp.where(positions < cut, first, jnp.where(positions >= cut + along.separator, second, 0))
 
     def merge(self, x: jax.Array, axis: int) -> jax.Array:
         """Undo split, at any scale."""
@@ -139,8 +141,8 @@ def _piece_means(x: jax.Array, axis: int, along: Axis) -> jax.Array:
 def _window_means(x: jax.Array, axis: int, along: Axis) -> jax.Array:
     """As model.local_mean; a window that would reach out of its piece is moved into it."""
     count = x.shape[axis]
-    level, gapped = along.level_of(count)
-    window = max(1, along.window >> level + gapped)
+    level, separated = along.level_of(count)
+    window = max(1, along.window >> level + separated)
     full = window_sum(x, window, axis) / window  # of the windows that begin at 0, 1, 2 ...
     before, last = (window - 1) // 2, count - window
     begins = _along(jnp.arange(count) - before, axis)
@@ -153,8 +155,8 @@ def _window_means(x: jax.Array, axis: int, along: Axis) -> jax.Array:
     return result
 
 
-def gap_for(cfg: MPRNetConfig) -> int:
-    """Pixels of canvas that keep two pieces apart: a convolution's reach where the resolution is lowest."""
+def separator_for(cfg: MPRNetConfig) -> int:
+    """Pixels that keep two pieces apart: the radius of a convolution at the lowest resolution."""
     reach = max(1, cfg.kernel_size // 2)
     return -(-(reach << LEVELS - 1) // SIZE_MULTIPLE) * SIZE_MULTIPLE
 
@@ -163,37 +165,37 @@ def apply_to_part(
     model: MPRNet,
     params: Params,
     part: jax.Array,
-    place: jax.Array,
+    offset: jax.Array,
     stages: int,
     windows: tuple[int | None, int | None],
     convolutions: Callable[[], AbstractContextManager] = nullcontext,
 ) -> jax.Array:
     """The last of `stages` images, of a part of an image: H W 3 -> H W 3.
 
-    `place` holds the part's first row, the image's height, the part's first column and the image's width; the image's
-    sides are multiples of 8, what the part has beyond them is ignored. `windows` are those of the local means along
-    rows and columns; None where there are none, or where they cover the image. With means over pieces (None), the part
-    must hold the whole image along that axis. Right are the pixels that lie farther from the part's borders inside the
-    image than receptive_field.full_halo says. `convolutions` makes the context that they are computed in
-    (dispatch.fast_layers).
+    `offset` (4 int32) holds the part's first row, the image's height, the part's first column and the image's width;
+    the image's sides are multiples of 8, what the part has beyond them is ignored. `windows` are those of the local
+    means along rows and columns; None where there are none, or where they cover the image. With means over pieces
+    (None), the part must hold the whole image along that axis. Exact are the pixels that are at least
+    receptive_field_radius() away from those borders of the part that lie inside the image. `convolutions` makes the
+    context that they are computed in.
     """
     h, w, _ = part.shape
-    gap = gap_for(model.cfg)
-    canvas = Canvas(
-        Axis(h, gap, windows[0], place[0], place[1]),
-        Axis(w, gap, windows[1], place[2], place[3]),
+    separator = separator_for(model.cfg)
+    image_part = ImagePart(
+        Axis(h, separator, windows[0], offset[0], offset[1]),
+        Axis(w, separator, windows[1], offset[2], offset[3]),
     )
 
-    def on_canvas(call: Callable, args: tuple, kwargs: dict[str, Any], context: nn.module.InterceptorContext) -> Any:
+    def on_part(call: Callable, args: tuple, kwargs: dict[str, Any], context: nn.module.InterceptorContext) -> Any:
         module = context.module
         if context.method_name != "__call__":
             return call(*args, **kwargs)
         if isinstance(module, Doubling):
-            return canvas.doubled(call(*args, **kwargs))
+            return image_part.doubled(call(*args, **kwargs))
         if isinstance(module, nn.Conv) and module.kernel_size != (1, 1):
-            return canvas.mask(call(*args, **kwargs))
+            return image_part.mask(call(*args, **kwargs))
         return call(*args, **kwargs)
 
-    whole = model.clone(split=canvas.split, merge=canvas.merge, mean=canvas.mean)
-    with nn.intercept_methods(on_canvas), convolutions():  # the last context is nearest to the layer itself
-        return whole.apply({"params": params}, canvas.mask(part[None].astype(jnp.float32)), stages=stages)[0][0]
+    whole = model.clone(split=image_part.split, merge=image_part.merge, mean=image_part.mean)
+    with nn.intercept_methods(on_part), convolutions():  # the last context is nearest to the layer itself
+        return whole.apply({"params": params}, image_part.mask(part[None].astype(jnp.float32)), stages=stages)[0][0]

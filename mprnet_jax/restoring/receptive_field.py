@@ -1,10 +1,10 @@
-"""How far a pixel of the result sees, where means are local."""
+"""The receptive field of the network where its means are local."""
 
 from mprnet_jax.model import MPRNetConfig
 
 
-def full_halo(config: MPRNetConfig, window: int, stages: int) -> int:
-    """Pixels around a part of an image that its restored pixels depend on, at most: an upper bound in every direction.
+def receptive_field_radius(config: MPRNetConfig, window: int, stages: int) -> int:
+    """Upper bound on the receptive field's radius in pixels, in every direction, with local means of `window` pixels.
 
     The longest way through the network is followed, convolution by convolution and mean by mean. A window reaches half
     its side to each side; at a border it is moved inwards, which adds one more half window to the whole way.

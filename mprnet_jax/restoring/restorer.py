@@ -1,11 +1,10 @@
-"""Restorer: the one object that infer, evaluate, demo and export use."""
+"""Restorer: weights and options; calling it restores an image."""
 
 import dataclasses
 import functools
-import math
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
@@ -14,30 +13,30 @@ from PIL import Image
 from mprnet_jax import images
 from mprnet_jax.backends import dispatch
 from mprnet_jax.checkpoints.bundle import load_bundle
-from mprnet_jax.checkpoints.pretrained import bundle_path
+from mprnet_jax.checkpoints.pretrained import bundle_path, task_orientations
 from mprnet_jax.model import SIZE_MULTIPLE, MPRNetConfig, Params
 from mprnet_jax.restoring import executables, shape_buckets
-from mprnet_jax.restoring.executables import Job, Program
-from mprnet_jax.restoring.receptive_field import full_halo
-from mprnet_jax.restoring.tiles import Tiles, pad_to, turn, turned_part, up_to_multiple
-from mprnet_jax.runtime import memory
+from mprnet_jax.restoring.executables import Network
+from mprnet_jax.restoring.image_jobs import image_jobs
+from mprnet_jax.restoring.options import SMALLEST_SIDE, RestoreOptions
+from mprnet_jax.restoring.orientations import ORIENTATIONS, Orientation, turn
+from mprnet_jax.restoring.padding import up_to_multiple
+from mprnet_jax.restoring.tile_planner import TilePlanner
+from mprnet_jax.restoring.tiles import Tiles
+from mprnet_jax.runtime.forks import check_not_forked
 from mprnet_jax.support.errors import UserError
+from mprnet_jax.support.paths import as_path
 
-ComputeDtype = Literal["float32", "bfloat16"]
 Progress = Callable[[int, int], None]  # parts of an image that are done, of how many
-SMALLEST_TILE = 128  # pixels; below, the overlaps would cost more than the tiles
-LARGEST_TILE = 1024  # pixels, of tile auto: overlaps grow with the tile, so a larger one would only take more memory
-SMALLEST_CORE = 64  # pixels of a tile that its halo must leave
-REFERENCE_SIDE = 256  # pixels of the program that tells how much memory larger ones need
-COMPILED_AT_ONCE = 2**20  # pixels; the program for a smaller image is compiled without asking, most likely it fits
 LARGEST_FLOAT = 4.0  # noise may reach out of [0, 1], but not this far: such an array is in another range
 ROWS_AT_ONCE = 256  # of an image, where whole copies would fill the memory
 SHAPES = 8  # that pictures of many sizes are padded to
+ORIENTATIONS_KEY = "orientations"  # of the provenance: those under which the task is the same
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)  # equal is what is the same object: arrays are not compared
 class Restorer:
-    """A network with its weights and how they are used; calling it restores an image.
+    """A network with its weights, and the options with which they are used; calling it restores an image.
 
     Examples:
         >>> restorer = Restorer.from_pretrained("denoising")
@@ -47,106 +46,99 @@ class Restorer:
     config: MPRNetConfig
     params: Params
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """Where the weights come from, and their licence."""
-    dtype: ComputeDtype = "float32"
-    """What the features are computed in."""
-    stages: int = 3
-    """After 1 or 2 stages the image is a little worse, and much sooner there: later stages are not computed."""
-    tlc: bool = False
-    """Channel attention by means over 1.5 x the training patch (arXiv:2112.04491) instead of over the whole image."""
-    patch_size: int | None = None
-    """Side of the training patch in pixels, for tlc; None: what the bundle says."""
-    self_ensemble: bool = False
-    """Mean over the eight flips and rotations of the image, for eight times the time."""
-    tile: int | Literal["auto", "whole"] = "auto"
-    """Side of the tiles in pixels; whole: the image at once; auto: the whole image if it fits in memory, else the
-    largest tiles that do."""
-    overlap: int | None = None
-    """Pixels that tiles share at least; None: an eighth of the tile."""
-    halo: int | Literal["full"] | None = None
-    """With tlc: tiles are cut where the image is cut, see this many pixels around what they restore, and stand side by
-    side. full: as many as the network sees (thousands), so that tiles equal the whole image to float rounding; tiles
-    then need as much memory. None: tiles that overlap and blend, each with its own cuts and means.
-    On one photo of 512 x 768 with the light denoiser, a halo of 96 came within 3e-4 of the whole image, 128 within
-    4e-5; other weights and photos may differ."""
-    shapes: tuple[tuple[int, int], ...] = ()
-    """Heights and widths, multiples of 8, that whole images are put into, so that one program serves many sizes: the
-    same result to float rounding. Empty: a program for each size. See for_sizes."""
-    devices: tuple[int, ...] = (0,)
-    """Numbers of the local devices that the tiles of an image are spread over."""
-    batch: int = 1
-    """Tiles that a device restores at once; meant for GPUs and TPUs, where it has not been tuned."""
-    memory_share: float = memory.SHARE
-    """Of the memory that is free, the share that tile auto may plan with: less where several processes do so."""
+    """Where the weights come from, and their licence. What restoring reads of it: `patch_size` (pixels, of training),
+    and `orientations` (names of orientations.ORIENTATIONS under which the task is unchanged; all without it)."""
+    options: RestoreOptions = dataclasses.field(default_factory=RestoreOptions)
 
     def __post_init__(self) -> None:
-        if self.dtype not in ("float32", "bfloat16"):
-            raise UserError(f"dtype must be float32 or bfloat16, got {self.dtype!r}")
-        if self.patch_size is not None and self.patch_size < 1:
-            raise UserError(f"patch_size must be a positive number of pixels, got {self.patch_size}")
-        if self.stages not in (1, 2, 3):
-            raise UserError(f"stages must be 1, 2 or 3, got {self.stages}")
-        if isinstance(self.tile, int):
-            if self.tile < 16 or self.tile % SIZE_MULTIPLE:
-                raise UserError(f"tile must be a multiple of {SIZE_MULTIPLE} of at least 16 pixels, got {self.tile}")
-            if self.overlap is not None and not 0 <= self.overlap <= self.tile // 2:
-                raise UserError(f"overlap must be in 0..{self.tile // 2}, half of the tile; got {self.overlap}")
-        elif self.tile not in ("auto", "whole"):
-            raise UserError(f"tile must be auto, whole or a number of pixels, got {self.tile!r}")
-        elif self.overlap is not None:
-            raise UserError("overlap goes with a tile of your own; give the tile, too")
-        if self.halo is not None and (self.overlap is not None or not self.tlc):
-            raise UserError("halo goes with tlc, which makes the network local, and without overlap")
-        if self.halo not in (None, "full") and not (isinstance(self.halo, int) and self.halo >= 0):
-            raise UserError(f"halo must be full or a number of pixels, got {self.halo!r}")
-        if any(side % SIZE_MULTIPLE or side < 2 * SIZE_MULTIPLE for shape in self.shapes for side in shape):
-            raise UserError(f"shapes must be multiples of {SIZE_MULTIPLE} of at least 16 pixels, got {self.shapes}")
-        if not self.devices or not set(self.devices) <= set(range(jax.local_device_count())):
-            raise UserError(f"devices must be in 0..{jax.local_device_count() - 1}, got {self.devices}")
-        if self.batch < 1:
-            raise UserError(f"batch must be at least 1, got {self.batch}")
-        if self.tlc and self.window is None:
-            raise UserError("the checkpoint does not say which patches it was trained on; tlc needs patch_size")
+        check_not_forked()
+        count = jax.local_device_count()
+        if not self.devices or not set(self.devices) <= set(range(count)):
+            raise UserError(f"devices must be in 0..{count - 1}, got {self.options.devices}")
+        if self.options.tlc and self.window is None:
+            raise UserError(
+                "the checkpoint does not say which patches it was trained on; tlc needs patch_size: give the side of "
+                "the training patch (--patch-size 256 for the official checkpoints)"
+            )
+        _ = self.orientations  # raises for names that there are not
 
     @classmethod
-    def from_pretrained(cls, name_or_path: str | Path, **options: Any) -> "Restorer":
-        """A task whose weights ship with the package ("denoising"), or the folder of a bundle; options are fields.
+    def from_pretrained(
+        cls, name_or_path: str | Path, options: RestoreOptions | None = None, **changed: Any
+    ) -> "Restorer":
+        """A task whose weights ship with the package ("denoising"), or the folder of a bundle.
 
+        `options`, or single fields of RestoreOptions by name: from_pretrained("denoising", stages=1, tile=512).
         Raises UserError if there is no such task or bundle, or for an option that cannot be.
         """
-        bundle = load_bundle(bundle_path(name_or_path))
-        return cls(bundle.config, bundle.params, bundle.provenance, **options)
+        check_not_forked()
+        options = (options or RestoreOptions()).replace(**changed)
+        path = bundle_path(name_or_path)
+        bundle = load_bundle(path)
+        provenance = bundle.provenance
+        by_task = task_orientations(path, provenance)
+        if ORIENTATIONS_KEY not in provenance and by_task is not None:
+            provenance = {**provenance, ORIENTATIONS_KEY: list(by_task)}
+        return cls(bundle.config, bundle.params, provenance, options)
+
+    def with_options(self, **changed: Any) -> "Restorer":
+        """The same weights with other options, by the names of RestoreOptions' fields. Raises UserError."""
+        return dataclasses.replace(self, options=self.options.replace(**changed))
 
     @property
     def window(self) -> int | None:
         """Side of the window of the local means in pixels; None without tlc, or if the patch size is not known."""
-        patch_size = self.patch_size or self.provenance.get("patch_size")
-        return patch_size * 3 // 2 if self.tlc and patch_size else None
+        patch_size = self.options.patch_size or self.provenance.get("patch_size")
+        return patch_size * 3 // 2 if self.options.tlc and patch_size else None
 
-    def __call__(
-        self, image: np.ndarray | Image.Image | str | Path, progress: Progress | None = None
-    ) -> np.ndarray | Image.Image:
+    @property
+    def devices(self) -> tuple[int, ...]:
+        """Numbers of the local devices that the tiles of an image are spread over."""
+        asked = self.options.devices
+        return (0,) if asked is None else tuple(range(asked)) if isinstance(asked, int) else asked
+
+    @property
+    def orientations(self) -> tuple[Orientation, ...]:
+        """Those that self_ensemble averages over: under which the task of the weights is the same. Raises UserError."""
+        names = self.provenance.get(ORIENTATIONS_KEY, list(ORIENTATIONS))
+        if not isinstance(names, list | tuple) or not names or not all(name in ORIENTATIONS for name in names):
+            raise UserError(
+                f"the provenance of the checkpoint names orientations {names!r}; they must be some of "
+                f"{', '.join(ORIENTATIONS)}"
+            )
+        return tuple(ORIENTATIONS[name] for name in names)
+
+    def __call__(self, image: Any, progress: Progress | None = None) -> Any:
         """Restore one image of any size from 1 x 1; the answer has its size.
 
         - H W 3 array of uint8, or of uint16 -> an array of the same type
-        - H W 3 float array in [0, 1] -> H W 3 float32 array in [0, 1]
+        - H W 3 float array in [0, 1] (beyond it clipped) -> H W 3 float32 array in [0, 1]
+        - what NumPy takes for such an array without a copy of its own making: jax.Array, torch.Tensor on the CPU ->
+          NumPy array, as above
         - path of a picture -> H W 3 uint8 array, uint16 if the picture has 16 bits a channel
         - PIL image -> PIL image, RGB
+        - list of any of these -> list
 
         `progress(done, total)` is called after every tile; the whole image counts as one, and the self-ensemble counts
-        each eight times.
+        each as many times as there are orientations.
 
-        Raises UserError for an array of another shape, another type, or with values that are not finite, and for a
-        file that cannot be read.
+        Raises UserError for an array of another shape, another type, or with values that are not finite, for a file
+        that cannot be read, inside jax.jit, and in a process that was forked after JAX had started.
         """
+        check_not_forked()
+        if isinstance(image, list | tuple):
+            return [self._restore_one(one, progress) for one in image]
+        return self._restore_one(image, progress)
+
+    def _restore_one(self, image: Any, progress: Progress | None) -> np.ndarray | Image.Image:
         if isinstance(image, str | Path):
-            return self(images.open_picture(image).pixels, progress)
+            return self._restore_array(images.open_picture(as_path(image)).pixels, progress)
         if isinstance(image, Image.Image):
-            return Image.fromarray(self(np.asarray(image.convert("RGB")), progress))
-        if not isinstance(image, np.ndarray):
-            raise UserError(f"an image must be a NumPy array, a PIL image or a path; got {type(image).__name__}")
-        if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-            raise UserError(f"an image array must be height x width x 3 (RGB); got shape {image.shape}")
+            return Image.fromarray(self._restore_array(np.asarray(image.convert("RGB")), progress))
+        return self._restore_array(_as_array(image), progress)
+
+    def _restore_array(self, image: np.ndarray, progress: Progress | None) -> np.ndarray:
+        """H W 3 -> H W 3."""
         _check_values(image)
         rounded = {np.dtype(np.uint8): images.to_uint8, np.dtype(np.uint16): images.to_uint16}.get(image.dtype)
         result = np.empty(image.shape, image.dtype if rounded else np.float32)
@@ -158,35 +150,31 @@ class Restorer:
                 result[to] = rounded(some) if rounded else np.clip(some, 0, 1)
 
         tiles = self.plan(*image.shape[:2])
-        tiles.blend(self._restored(image, tiles, progress or (lambda done, total: None)), finish)
+        tiles.blend(self._restored_tiles(image, tiles, progress), finish)
         return result
 
-    def plan(self, height: int, width: int) -> Tiles:
-        """The tiles that an image of a size is restored in. If tile is auto, a program is compiled to learn how much
-        memory it needs.
+    def _restored_tiles(self, image: np.ndarray, tiles: Tiles, progress: Progress | None) -> Iterator[np.ndarray]:
+        """The restored pixels of each tile, float32, not clipped: the mean over the orientations."""
+        orientations = self.orientations if self.options.self_ensemble else (ORIENTATIONS["rot0"],)
+        jobs = image_jobs(image, tiles, orientations, self._network, self.options.shapes)
+        total = len(tiles) * len(orientations)
+        batch = min(self.options.batch, total)
+        parts: list[np.ndarray] = []
+        for done, (job, pixels) in enumerate(executables.run(jobs, self._params, self.devices, batch), 1):
+            parts.append(turn(pixels[job.crop], *job.orientation, back=True))
+            if progress is not None:
+                progress(done, total)
+            if len(parts) == len(orientations):
+                yield parts[0] if len(parts) == 1 else sum(parts) / len(parts)
+                parts = []
 
-        Raises UserError if the memory or the tile is too small for the halo.
-        """
-        whole = up_to_multiple(max(height, width), SIZE_MULTIPLE)
-        halo = 0
-        if self.halo is not None:
-            full = full_halo(self.config, self.window, self.stages)
-            halo = up_to_multiple(full if self.halo == "full" else min(self.halo, full), SIZE_MULTIPLE)
-        if self.tile == "auto":
-            tile = self._largest_tile(height, width, halo)
-        else:
-            tile = whole if self.tile == "whole" else self.tile
-        if tile >= whole:
-            return Tiles(height, width, whole, 0)
-        if self.halo is None:
-            return Tiles(height, width, tile, tile // 8 if self.overlap is None else self.overlap)
-        least = max(self._least_tile(halo), self.window)
-        if tile < least:
-            raise UserError(
-                f"a halo of {halo} pixels needs tiles of at least {least} pixels, not {tile}; give a larger tile, or a "
-                f"smaller halo (one window, {self.window} pixels, comes near)"
-            )
-        return Tiles(height, width, tile, 0, halo)
+    def plan(self, height: int, width: int) -> Tiles:
+        """The tiles that an image of a size is restored in; see TilePlanner.plan."""
+        return self._planner.plan(height, width)
+
+    def program_bytes(self, height: int, width: int) -> int:
+        """Memory that restoring H x W pixels (multiples of 8) at once takes, beyond the image itself, in bytes."""
+        return self._planner.program_bytes(height, width)
 
     def for_sizes(self, sizes: Iterable[tuple[int, int]], count: int = SHAPES) -> "Restorer":
         """A restorer that serves images of these heights and widths with about `count` programs.
@@ -194,26 +182,30 @@ class Restorer:
         Where images share a program, they are padded, and the network is told where they end: slower by the padding,
         the same result to float rounding. Where there are no more than `count` sizes, each has its own program.
         """
-        padded = {tuple(max(16, up_to_multiple(side, SIZE_MULTIPLE)) for side in size) for size in sizes}
-        return dataclasses.replace(self, shapes=shape_buckets.choose(padded, count) if len(padded) > count else ())
+        upright = set(sizes)
+        turned = any(quarters % 2 for quarters, _ in self.orientations) and self.options.self_ensemble
+        every = upright | ({size[::-1] for size in upright} if turned else set())
+        padded = {tuple(max(SMALLEST_SIDE, up_to_multiple(side, SIZE_MULTIPLE)) for side in size) for size in every}
+        return self.with_options(shapes=shape_buckets.choose_shapes(padded, count) if len(padded) > count else ())
 
     def on_each_device(self) -> list["Restorer"]:
         """One restorer for each of `devices`, for threads that restore an image each."""
-        return [dataclasses.replace(self, devices=(device,)) for device in self.devices]
-
-    def program_bytes(self, height: int, width: int) -> int:
-        """Memory that restoring H x W pixels (multiples of 8) at once takes, beyond the image itself, in bytes."""
-        return memory.needed_bytes(executables.compiled(self._program(height, width), self.devices[0]))
+        return [self.with_options(devices=(device,)) for device in self.devices]
 
     @functools.cached_property
-    def _sizes(self) -> MPRNetConfig:
-        """The sizes that the network is computed in."""
-        return dispatch.faster_config(self.config, self.dtype)
+    def _network(self) -> Network:
+        options = self.options
+        sizes = dispatch.faster_config(self.config, options.dtype)
+        return Network(sizes, options.dtype, options.stages, self.window)
+
+    @functools.cached_property
+    def _planner(self) -> TilePlanner:
+        return TilePlanner(self._network, self.options, self.devices)
 
     @functools.cached_property
     def _params(self) -> list[Params]:
         """The parameters on each device, as programs take them."""
-        packed = dispatch.pack_params(self.params, self._sizes, self.dtype)
+        packed = dispatch.pack_params(self.params, self._network.config, self.options.dtype)
         return [jax.device_put(packed, jax.local_devices()[device]) for device in self.devices]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -222,96 +214,34 @@ class Restorer:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
 
-    def _program(self, height: int, width: int, windows: tuple[int | None, int | None] | None = None) -> Program:
-        return Program(self._sizes, self.dtype, self.stages, self.window, height, width, windows=windows)
 
-    def _windows(self, height: int, width: int) -> tuple[int | None, int | None]:
-        """The windows in an image of a size; None where they cover it, and without tlc."""
-        return tuple(
-            self.window if self.window is not None and self.window < side else None for side in (height, width)
+def _as_array(image: Any) -> np.ndarray:
+    """H W 3 NumPy array of what is one, or holds one. Raises UserError that says what to do."""
+    if isinstance(image, jax.core.Tracer):
+        raise UserError(
+            "a Restorer compiles by itself and cannot be used inside jax.jit, vmap or grad; call it with an array, or "
+            "use the network: MPRNet(restorer.config).apply"
         )
-
-    def _least_tile(self, halo: int) -> int:
-        return 2 * halo + SMALLEST_CORE + SIZE_MULTIPLE
-
-    def _largest_tile(self, height: int, width: int, halo: int) -> int:
-        padded = tuple(up_to_multiple(side, SIZE_MULTIPLE) for side in (height, width))
-        shape = shape_buckets.smallest(self.shapes, *padded)
-        free = memory.available_bytes() * self.memory_share
-        if jax.default_backend() == "cpu":  # its devices share the machine's memory
-            free /= len(self.devices)
-        if shape is None and padded[0] * padded[1] <= COMPILED_AT_ONCE:
-            per_pixel = self.program_bytes(*padded) / (padded[0] * padded[1])
-        else:
-            shape = shape or padded
-            per_pixel = self._bytes_per_pixel(exact=False)
-        if per_pixel * math.prod(shape or padded) <= free:
-            return max(padded)
-        if halo:
-            per_pixel = self._bytes_per_pixel(exact=True)
-        side = min(math.sqrt(free / self.batch / per_pixel), max(LARGEST_TILE, 4 * halo))
-        if side <= SMALLEST_TILE:
-            return SMALLEST_TILE
-        step = 2 ** (int(math.log2(side)) - 3)  # a few sizes, so that free memory may change without a new program
-        return int(side) // step * step
-
-    def _bytes_per_pixel(self, exact: bool) -> float:
-        """Memory that restoring takes, for tiles with or without exact borders: in proportion to the pixels."""
-        if exact:
-            side = up_to_multiple(max(REFERENCE_SIDE, self.window), SIZE_MULTIPLE)
-            reference = self._program(side, side, (self.window, self.window))
-        else:
-            reference = self._program(REFERENCE_SIDE, REFERENCE_SIDE)
-        return memory.needed_bytes(executables.compiled(reference, self.devices[0])) / reference.pixels
-
-    def _restored(self, image: np.ndarray, tiles: Tiles, progress: Progress) -> Iterator[np.ndarray]:
-        """The restored pixels of each tile, float32, not clipped."""
-        turns = [(quarters, flipped) for quarters in range(4) for flipped in (False, True)]
-        turns = turns if self.self_ensemble else turns[:1]
-        crops: list[tuple[slice, slice]] = []  # of the jobs that are under way
-
-        def jobs() -> Iterator[Job]:
-            for part in tiles.parts():
-                for way in turns:
-                    job, crop = self._job(turn(image, *way), turned_part(part, image.shape[:2], *way), tiles)
-                    crops.append(crop)
-                    yield job
-
-        done, total = 0, len(tiles) * len(turns)
-        results = executables.run(jobs(), self._params, self.devices, min(self.batch, total))
-        for _ in range(len(tiles)):
-            parts = []
-            for quarters, flipped in turns:
-                restored = next(results)[crops.pop(0)]
-                parts.append(turn(restored, quarters, flipped, back=True))
-                done += 1
-                progress(done, total)
-            yield parts[0] if len(parts) == 1 else sum(parts) / len(parts)
-
-    def _job(self, image: np.ndarray, part: tuple[slice, slice], tiles: Tiles) -> tuple[Job, tuple[slice, slice]]:
-        """What to compute for a part of an image, and where in its result the part is."""
-        sides = tuple(up_to_multiple(side, SIZE_MULTIPLE) for side in image.shape[:2])
-        if tiles.halo == 0 and (len(tiles) > 1 or not self.shapes):
-            # Tiles are equal but at the borders of small images; padding there keeps it to one compiled program.
-            size = tuple(min(side, tiles.tile) for side in sides)
-            height, width = (where.stop - where.start for where in part)
-            pixels = pad_to(images.to_float(image[part]), *size)
-            return Job(self._program(*size), pixels), (slice(height), slice(width))
-        windows = self._windows(*sides)
-        if len(tiles) == 1:
-            shape = shape_buckets.smallest(self.shapes, *sides) or sides
-            pixels = np.zeros((*shape, 3), np.float32)
-            pixels[: sides[0], : sides[1]] = pad_to(images.to_float(image), *sides)
-            return Job(self._program(*shape, windows), pixels, (0, sides[0], 0, sides[1])), part
-        size = tuple(min(side, tiles.tile) for side in sides)
-        begins = tuple(
-            max(0, min((where.start - tiles.halo) // SIZE_MULTIPLE * SIZE_MULTIPLE, side - seen))
-            for where, side, seen in zip(part, sides, size, strict=True)
-        )
-        seen = tuple(slice(begin, begin + length) for begin, length in zip(begins, size, strict=True))
-        pixels = pad_to(images.to_float(image[seen]), *size)
-        crop = tuple(slice(where.start - begin, where.stop - begin) for where, begin in zip(part, begins, strict=True))
-        return Job(self._program(*size, windows), pixels, (begins[0], sides[0], begins[1], sides[1])), crop
+    if not isinstance(image, np.ndarray) and not hasattr(image, "__array__"):
+        raise UserError(f"an image must be an array, a PIL image or a path; got {type(image).__name__}")
+    try:
+        array = np.asarray(image)
+    except (TypeError, RuntimeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(
+            f"the image, a {type(image).__name__}, cannot be seen as a NumPy array ({reason}); of a PyTorch tensor "
+            "give tensor.detach().float().cpu().numpy()"
+        ) from error
+    if array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
+        hint = ""
+        if array.ndim == 3 and array.shape[0] == 3:
+            hint = "; move the channels to the end: transpose(1, 2, 0), of a tensor permute(1, 2, 0)"
+        elif array.ndim == 4:
+            hint = "; for several images give a list of them"
+        raise UserError(f"an image array must be height x width x 3 (RGB); got shape {array.shape}{hint}")
+    if array.dtype.name == "bfloat16":  # of JAX; no floating type in NumPy's eyes
+        array = array.astype(np.float32)
+    return array
 
 
 def _check_values(image: np.ndarray) -> None:

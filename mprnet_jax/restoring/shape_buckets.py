@@ -6,13 +6,13 @@ from collections.abc import Iterable
 import numpy as np
 
 from mprnet_jax.model import SIZE_MULTIPLE
-from mprnet_jax.restoring.tiles import up_to_multiple
+from mprnet_jax.restoring.padding import up_to_multiple
 
 Shape = tuple[int, int]  # height, width
 FINE = 256  # shapes that are merged pair by pair; more are rounded up first
 
 
-def choose(sizes: Iterable[Shape], count: int) -> tuple[Shape, ...]:
+def choose_shapes(sizes: Iterable[Shape], count: int) -> tuple[Shape, ...]:
     """At most `count` shapes, one of which holds each of the sizes, with little padding over all of them.
 
     The two shapes that cost the fewest more pixels are merged, again and again: not always the best choice, but near.
@@ -39,7 +39,7 @@ def choose(sizes: Iterable[Shape], count: int) -> tuple[Shape, ...]:
     return tuple(sorted((int(h), int(w)) for h, w in shapes))
 
 
-def smallest(shapes: Iterable[Shape], height: int, width: int) -> Shape | None:
+def smallest_fitting(shapes: Iterable[Shape], height: int, width: int) -> Shape | None:
     """The shape of the fewest pixels that holds an image; None if none does."""
     fitting = [(h * w, h, w) for h, w in shapes if h >= height and w >= width]
     return min(fitting)[1:] if fitting else None

@@ -1,4 +1,4 @@
-"""Where pixels come from and go to: padding, tiles, blending. NumPy only. Images are H W C."""
+"""A grid of tiles over an image, and the blending of what they give. NumPy only. Images are H W C."""
 
 import dataclasses
 import math
@@ -6,33 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-Part = tuple[slice, slice]  # rows and columns of an image
-
-
-def up_to_multiple(size: int, multiple: int) -> int:
-    return -(-size // multiple) * multiple
-
-
-def pad_to(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Pad at the bottom and the right to a size.
-
-    By reflection, as the official demo does; where the image is too small to reflect (reflection gives at most
-    n - 1 rows), the last row or column is repeated.
-    """
-    for axis, wanted in ((0, height), (1, width)):
-        missing = wanted - image.shape[axis]
-        reflected = min(missing, image.shape[axis] - 1)
-        for count, mode in ((reflected, "reflect"), (missing - reflected, "edge")):
-            if count:
-                padding = [(0, 0)] * image.ndim
-                padding[axis] = (0, count)
-                image = np.pad(image, padding, mode=mode)
-    return image
-
-
-def pad_to_multiple(image: np.ndarray, multiple: int) -> np.ndarray:
-    """pad_to the next multiples of `multiple`."""
-    return pad_to(image, *(up_to_multiple(side, multiple) for side in image.shape[:2]))
+from mprnet_jax.restoring.orientations import Part
 
 
 def starts(size: int, tile: int, overlap: int) -> list[int]:
@@ -137,22 +111,3 @@ class Tiles:
             last = rows[i + 1] if i + 1 < len(rows) else self.height
             finish(first, strip[: last - first])
             band, first = strip[last - first :], last
-
-
-def turn(image: np.ndarray, quarters: int, flipped: bool, back: bool = False) -> np.ndarray:
-    """One of the eight orientations of an image, or back from it; a view."""
-    if back:
-        image = np.rot90(image, -quarters)
-    image = image[:, ::-1] if flipped else image
-    return image if back else np.rot90(image, quarters)
-
-
-def turned_part(part: Part, size: tuple[int, int], quarters: int, flipped: bool) -> Part:
-    """Where a part of an image of a size (height, width) is after `turn`."""
-    (rows, columns), (height, width) = part, size
-    mirrored = lambda where, length: slice(length - where.stop, length - where.start)
-    if flipped:
-        columns = mirrored(columns, width)
-    for _ in range(quarters):
-        rows, columns, height, width = mirrored(columns, width), rows, width, height
-    return rows, columns

@@ -4,8 +4,10 @@ A killed process cannot remove its temporary file. It does lose its lock on it, 
 """
 
 import contextlib
+import errno
 import fcntl
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,21 +16,49 @@ ENDING = ".mprnet.tmp"  # of temporary files; they begin with a dot, so that no 
 
 
 @contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, *, replace: bool = True, attributes_of: Path | None = None) -> Iterator[Path]:
     """The name of an empty file to write to; it becomes `path` when the block ends, and is removed if the block fails.
 
-    Makes the folder. Raises OSError.
+    Makes the folder. Without `replace`, what another program has put at `path` meanwhile stays, and FileExistsError is
+    raised. `attributes_of`: an existing file whose permissions and times the new one gets, where the file system can.
+    Raises OSError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary, lock = _locked_file(path.parent)
     try:
         yield temporary
-        os.replace(temporary, path)
+        if attributes_of is not None:
+            _copy_attributes(attributes_of, temporary)
+        if replace:
+            os.replace(temporary, path)
+        else:
+            _move_to_new_name(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     finally:
         os.close(lock)
+
+
+def _copy_attributes(source: Path, target: Path) -> None:
+    with contextlib.suppress(OSError):
+        status = source.stat()
+        os.chmod(target, stat.S_IMODE(status.st_mode) & 0o777)
+        os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def _move_to_new_name(source: Path, target: Path) -> None:
+    """Rename in one step, unless there is something at `target`. Raises FileExistsError if there is."""
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links: two steps
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
+        os.replace(source, target)
+    else:
+        source.unlink()
 
 
 def remove_leftovers(folder: Path) -> None:

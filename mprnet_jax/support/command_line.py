@@ -1,18 +1,22 @@
-"""What the commands share: how mistakes in options are told, and options that several of them take."""
+"""What the commands share: how mistakes in options are told, paths, and options that several of them take."""
 
 import argparse
 import sys
-from typing import NoReturn
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
 
-from mprnet_jax.support.errors import EXIT_USER_ERROR, one_line
-
-TILE_HELP = """side of the tiles in pixels, a multiple of 8; whole: each picture at once, as the paper does; auto
-(default): whole if it fits in memory, else the largest tiles that do. Tiles change the result a little: the channel
-attention averages over what it sees"""
+from mprnet_jax.support.errors import EXIT_USER_ERROR, UserError, one_line
+from mprnet_jax.support.paths import as_path
+from mprnet_jax.support.streams import guard_streams
 
 
 class Parser(argparse.ArgumentParser):
     """Says what is wrong with the options in one line, without the page of usage in front of it."""
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+        guard_streams()  # before anything is printed: --help may go into a pipe that closes
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         command = self.prog.removeprefix("python -m ")
@@ -20,9 +24,14 @@ class Parser(argparse.ArgumentParser):
         sys.exit(EXIT_USER_ERROR)
 
 
-def tile_option(text: str) -> int | str:
-    """What --tile was given, as Restorer takes it; Restorer says what it may be."""
+def path_option(text: str) -> Path:
+    """The type of every option that is a path; see as_path."""
     try:
-        return int(text)
-    except ValueError:
-        return text
+        return as_path(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def add_cache_option(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """--no-compile-cache, of every command that compiles."""
+    parser.add_argument("--no-compile-cache", action="store_true", help="keep no compiled programs for the next start")

@@ -7,6 +7,8 @@ import contextlib
 import sys
 from collections.abc import Iterator
 
+from mprnet_jax.support.streams import guard_streams, lost_output
+
 EXIT_USER_ERROR = 2
 
 
@@ -24,11 +26,18 @@ def one_line(text: str) -> str:
 
 @contextlib.contextmanager
 def exit_on_user_error(command: str) -> Iterator[None]:
-    """Print a UserError as `command: error: text` on stderr and exit with code 2; Ctrl-C exits with 130."""
+    """Print a UserError as `command: error: text` on stderr and exit with code 2; Ctrl-C exits with 130.
+
+    Inside, printing never raises; where stdout is lost otherwise than by its reader, that is an error like others.
+    """
+    guard_streams()
     try:
         yield
+        if reason := lost_output():
+            raise UserError(f"stdout cannot be written ({reason}); what else was asked for is done")
     except UserError as error:
-        print(f"{command}: error: {error}", file=sys.stderr)
+        text = "\n".join(map(one_line, str(error).splitlines()))
+        print(f"{command}: error: {text}", file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)
     except KeyboardInterrupt:
         print(f"{command}: stopped by Ctrl-C", file=sys.stderr)

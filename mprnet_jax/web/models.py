@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mprnet_jax.checkpoints.pretrained import PRETRAINED, TASKS
-from mprnet_jax.restoring.restorer import Restorer
+from mprnet_jax.restoring import Restorer
 from mprnet_jax.support.errors import UserError
 
 OTHER = "other"  # the task of a bundle that does not say what it was trained for

@@ -77,7 +77,7 @@ class Page:
             chosen = offers.choose(self.models, task, model)
             stages = int(stage) if str(stage) in "123" else stage  # Gradio tells programs to write "1", "2" or "3"
             options = {"stages": stages, "tlc": bool(tlc), "self_ensemble": bool(self_ensemble)}
-            restorer = dataclasses.replace(chosen.restorer, **options)
+            restorer = chosen.restorer.with_options(**options)
             with visit.run() as (folder, stop):
                 progress(0, desc="Reading the photo")
                 picture = self._read(path)

@@ -8,9 +8,8 @@ import numpy as np
 from PIL import Image
 
 from mprnet_jax import images
-from mprnet_jax.batch.run import restore_picture
 from mprnet_jax.images.formats.codec import Picture
-from mprnet_jax.restoring.restorer import Restorer
+from mprnet_jax.restoring import Restorer, restore_picture
 from mprnet_jax.support.errors import UserError
 
 ENDINGS = {"PNG": ".png", "JPEG": ".jpg", "TIFF": ".tif", "WEBP": ".webp", "BMP": ".bmp", "PPM": ".ppm"}

@@ -6,8 +6,7 @@ import pytest
 
 from mprnet_jax.backends import dispatch, gpu
 from mprnet_jax.model import PRESETS, MPRNet, MPRNetConfig, init_params
-from mprnet_jax.restoring import executables
-from mprnet_jax.restoring.restorer import Restorer
+from mprnet_jax.restoring import RestoreOptions, Restorer, executables
 
 # Channels at all levels that are no multiples of 8.
 ODD = MPRNetConfig(n_feat=6, scale_unetfeats=5, scale_orsnetfeats=3, num_cab=1, reduction=2)
@@ -59,15 +58,15 @@ def test_channels_for_tensor_cores_change_no_stage(params):
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_kernels_packed_for_a_gpu_change_no_answer(params, dtype, monkeypatch):
     picture = image()[0]
-    restore = lambda: Restorer(ODD, params, dtype=dtype)(picture)
+    restore = lambda: Restorer(ODD, params, options=RestoreOptions(dtype=dtype))(picture)
     expected = restore()
-    executables.compiled.cache_clear()  # they are of this platform
+    executables.compile_restoring.cache_clear()  # they are of this platform
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    kernel = Restorer(ODD, params, dtype=dtype)._params[0]["tail"]["kernel"]
+    kernel = Restorer(ODD, params, options=RestoreOptions(dtype=dtype))._params[0]["tail"]["kernel"]
     assert kernel.shape[0] == 3
     assert kernel.dtype == dtype
     ours = restore()
-    executables.compiled.cache_clear()
+    executables.compile_restoring.cache_clear()
     np.testing.assert_allclose(ours, expected, atol=2e-6 if dtype == "float32" else 0.02)
     assert np.std(ours - picture) > 0.01
 

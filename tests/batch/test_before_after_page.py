@@ -13,7 +13,7 @@ from PIL import Image
 
 from mprnet_jax import images
 from mprnet_jax.batch import before_after_page
-from mprnet_jax.batch.run import Job
+from mprnet_jax.batch.jobs import Job
 
 NASTY = """a "b" <i>c</i> 'd' & %41#?ñ雪.png"""
 

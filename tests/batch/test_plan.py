@@ -7,12 +7,13 @@ import pytest
 
 from mprnet_jax import images
 from mprnet_jax.batch import plan
-from mprnet_jax.batch.run import Batch, Naming, Summary
+from mprnet_jax.batch.jobs import Batch, Naming
+from mprnet_jax.batch.run import Summary
 from mprnet_jax.checkpoints.bundle import Bundle
 from mprnet_jax.checkpoints.bundle_writer import save_bundle
 from mprnet_jax.infer import main
 from mprnet_jax.model import init_params
-from mprnet_jax.restoring.restorer import Restorer
+from mprnet_jax.restoring import RestoreOptions, Restorer
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +64,7 @@ def test_devices_share_the_time_of_all(tiny, folder, tmp_path, capsys, monkeypat
     batch = Batch.find([folder / "in"], Naming(tmp_path / "out"))
     totals = []
     for devices in ((0,), (0, 1)):
-        restorer = Restorer(tiny, init_params(tiny, seed=0), devices=devices)
+        restorer = Restorer(tiny, init_params(tiny, seed=0), options=RestoreOptions(devices=devices))
         monkeypatch.setattr(plan, "duration", lambda seconds: f"{seconds:.0f} s")
         plan.show(restorer, batch, Summary())
         totals.append(int(re.search(r"about (\d+) s", capsys.readouterr().out)[1]))
@@ -71,7 +72,7 @@ def test_devices_share_the_time_of_all(tiny, folder, tmp_path, capsys, monkeypat
 
 
 def test_the_time_of_a_tile_is_measured_and_times_add_up(tiny, monkeypatch):
-    restorer = Restorer(tiny, init_params(tiny, seed=0), tile=64, overlap=0)
+    restorer = Restorer(tiny, init_params(tiny, seed=0), options=RestoreOptions(tile=64, overlap=0))
     rows = plan.costs(restorer, {(256, 192): 3})
     assert [(row.count, row.tile, row.tiles) for row in rows] == [(3, (64, 64), 12)]
     assert rows[0].seconds > 0

@@ -1,6 +1,5 @@
 """Restoring with Ray: the same pictures as infer, whatever fails on the way, from folders and from buckets."""
 
-import dataclasses
 import pickle
 import runpy
 import subprocess
@@ -13,12 +12,13 @@ import pytest
 
 from mprnet_jax import images
 from mprnet_jax.batch import ray_workers
-from mprnet_jax.batch.storage import Bucket, Folder, place
+from mprnet_jax.batch.storage import Bucket, Folder, open_storage
 from mprnet_jax.checkpoints.bundle import Bundle
 from mprnet_jax.checkpoints.bundle_writer import save_bundle
 from mprnet_jax.infer import main as infer
 from mprnet_jax.model import PRESETS, count_parameters, init_params
-from mprnet_jax.restoring.restorer import Restorer
+from mprnet_jax.restoring import RestoreOptions, Restorer
+from mprnet_jax.restoring.tile_planner import TilePlanner
 from mprnet_jax.runtime import memory
 from mprnet_jax.support.errors import UserError
 
@@ -50,22 +50,25 @@ def files(folder):
 
 def test_a_pickled_restorer_restores_the_same_and_is_no_larger_than_its_weights(photo):
     config = PRESETS["light"]
-    restorer = Restorer(config, init_params(config, seed=0), {"patch_size": 128}, stages=1, tile="whole")
+    restorer = Restorer(
+        config, init_params(config, seed=0), {"patch_size": 128}, RestoreOptions(stages=1, tile="whole")
+    )
     sent = pickle.dumps(restorer)
     assert len(sent) < 4 * count_parameters(restorer.params) * 1.1
     start = time.perf_counter()
     received = pickle.loads(sent)
     assert time.perf_counter() - start < 1
-    assert (received.stages, received.tile, received.provenance) == (1, "whole", {"patch_size": 128})
+    assert received.options == restorer.options
+    assert received.provenance == {"patch_size": 128}
     np.testing.assert_array_equal(received(photo[:32, :40]), restorer(photo[:32, :40]))
 
 
 def test_a_restorer_with_a_smaller_share_of_the_memory_takes_smaller_tiles(tiny, monkeypatch):
-    monkeypatch.setattr(Restorer, "program_bytes", lambda self, height, width: height * width)
+    monkeypatch.setattr(TilePlanner, "program_bytes", lambda self, height, width: height * width)
     monkeypatch.setattr(memory, "available_bytes", lambda: 512 * 512 / memory.SHARE)
     restorer = Restorer(tiny, init_params(tiny, seed=0))
     assert restorer.plan(512, 512).tile == 512
-    halved = dataclasses.replace(restorer, memory_share=memory.SHARE / 2).plan(512, 512).tile
+    halved = restorer.with_options(memory_share=memory.SHARE / 2).plan(512, 512).tile
     assert 512 * 512 / 4 < halved * halved <= 512 * 512 / 2
 
 
@@ -83,7 +86,7 @@ def test_a_worker_restores_what_infer_does_and_tells_failures_by_the_pictures_ow
         pytest.importorskip("pyarrow")
     (pictures / "text.png").write_text("not a picture")
     address = lambda path: path.as_uri() if as_uri else str(path)
-    work = ray_workers.Work(place(address(pictures)), place(address(tmp_path / "out")))
+    work = ray_workers.Work(open_storage(address(pictures)), open_storage(address(tmp_path / "out")))
     restoring = worker(Restorer.from_pretrained(checkpoint), work)
     waiting, there, refused = ray_workers.to_do(work, work.source.names(), overwrite=False)
     assert (len(waiting), there, refused) == (6, [], [])
@@ -166,12 +169,12 @@ def test_a_bucket_lists_pictures_and_takes_whole_files_alone(tmp_path):
     for name in ("b.png", "sub/A.JPG", ".hidden/c.png", ".d.png", "text.txt"):
         (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "in" / name).write_bytes(name.encode())
-    bucket = place((tmp_path / "in").as_uri() + "/")
+    bucket = open_storage((tmp_path / "in").as_uri() + "/")
     assert isinstance(bucket, Bucket)
     assert bucket.names() == ["b.png", "sub/A.JPG"]
     assert bucket.source("sub/A.JPG", tmp_path / "scratch").read_bytes() == b"sub/A.JPG"
 
-    target = place((tmp_path / "out").as_uri())
+    target = open_storage((tmp_path / "out").as_uri())
     assert target.existing(["x/b.png"]) == set()  # and the place need not be there
     target.deliver(tmp_path / "in" / "b.png", "x/b.png")
     assert files(tmp_path / "out") == {"x/b.png": b"b.png"}
@@ -184,7 +187,7 @@ def test_a_bucket_lists_pictures_and_takes_whole_files_alone(tmp_path):
 def test_a_bucket_that_cannot_be_reached_is_told_in_one_line(uri, message):
     pytest.importorskip("pyarrow")
     with pytest.raises(UserError, match=message) as error:
-        place(uri).names()
+        open_storage(uri).names()
     assert str(error.value).startswith(uri)
 
 
@@ -220,7 +223,7 @@ DYING = """
 import os, sys
 import ray
 from mprnet_jax.batch import ray_workers, storage
-from mprnet_jax.restoring.restorer import Restorer
+from mprnet_jax.restoring import RestoreOptions, Restorer
 
 class Dying(ray_workers.Worker):
     def restore(self, name):
@@ -238,7 +241,7 @@ class Unable(ray_workers.Worker):
 
 if __name__ == "__main__":
     ray.init(num_cpus=2, log_to_driver=False)
-    work = ray_workers.Work(storage.place(sys.argv[1]), storage.place(sys.argv[2]))
+    work = ray_workers.Work(storage.open_storage(sys.argv[1]), storage.open_storage(sys.argv[2]))
     restorer = Restorer.from_pretrained(sys.argv[3])
     resources = ray_workers.resources_of(ray.nodes(), cpus=1)
     for outcome in ray_workers.restore_all(restorer, work, work.source.names(), resources, worker=Dying):

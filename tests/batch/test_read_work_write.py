@@ -5,13 +5,13 @@ import time
 
 import pytest
 
-from mprnet_jax.batch.read_work_write import overlapped
+from mprnet_jax.batch.read_work_write import pipelined
 
 
 def put_through(
     items, read=lambda item: item, work=lambda item, value: value, write=lambda item, done: None, workers=1
 ):
-    return list(overlapped(items, read, work, write, weight=lambda item: 1, room=9, workers=workers))
+    return list(pipelined(items, read, work, write, weight=lambda item: 1, room=9, workers=workers))
 
 
 def failing(at):
@@ -78,7 +78,7 @@ def test_what_the_threads_work_on_when_the_caller_stops_is_written():
         time.sleep(0.2)
 
     write = lambda item, _: written.append(item)
-    items = overlapped(range(9), lambda item: item, work, write, weight=lambda item: 1, room=9, workers=2)
+    items = pipelined(range(9), lambda item: item, work, write, weight=lambda item: 1, room=9, workers=2)
     next(items)
     items.close()
     assert sorted(written) == sorted(begun)
@@ -102,7 +102,7 @@ def test_no_more_is_in_memory_than_there_is_room_for():
             held -= weight(item)
 
     weight = lambda item: 5 if item == 7 else 1  # one that weighs more than there is room for is alone
-    outcome = list(overlapped(range(20), read, lambda item, value: value, write, weight=weight, room=3))
+    outcome = list(pipelined(range(20), read, lambda item, value: value, write, weight=weight, room=3))
     assert len(outcome) == 20
     assert held == 0
     assert 2 <= most <= 5

@@ -8,7 +8,7 @@ import pytest
 from mprnet_jax import images, metrics
 from mprnet_jax.checkpoints.bundle import load_bundle
 from mprnet_jax.checkpoints.pretrained import MODELS, PRETRAINED, SAMPLES, TASKS, bundle_path, list_models
-from mprnet_jax.restoring.restorer import Restorer
+from mprnet_jax.restoring import Restorer
 
 LARGEST = 3e6  # bytes of a bundle in the repository
 # task, pair, (left, top) of a part of 128 x 128 pixels, and the least gain in PSNR

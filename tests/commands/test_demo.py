@@ -23,7 +23,7 @@ from PIL import Image
 
 from mprnet_jax import demo, images
 from mprnet_jax.checkpoints.pretrained import PRETRAINED
-from mprnet_jax.restoring.restorer import Restorer
+from mprnet_jax.restoring import Restorer
 from mprnet_jax.support.errors import UserError
 from mprnet_jax.web.guard import Guard
 from mprnet_jax.web.models import choose, load_models, tasks
@@ -424,7 +424,7 @@ def test_every_task_with_weights_that_ship_is_offered_and_bundles_beside_them(tm
     assert tasks(models) == [*PRETRAINED, "other"]
     assert choose(models, None, None).task == next(iter(PRETRAINED))
     assert choose(models, "other", None).name == choose(models, None, "tiny").name == "tiny"
-    assert all(model.restorer.tile == 64 for model in models)
+    assert all(model.restorer.options.tile == 64 for model in models)
     with pytest.raises(UserError, match="a model called tiny already; rename the folder"):
         load_models([bundle, bundle])
     with pytest.raises(UserError, match="nowhere"):

@@ -17,7 +17,7 @@ from mprnet_jax.checkpoints.bundle import Bundle
 from mprnet_jax.checkpoints.bundle_writer import save_bundle
 from mprnet_jax.evaluation import candidates, comparison, scoring, tables
 from mprnet_jax.model import MPRNet, init_params
-from mprnet_jax.restoring.restorer import Restorer
+from mprnet_jax.restoring import Restorer
 from mprnet_jax.support.errors import UserError
 from tests.evaluation.test_protocols import dnd, sidd
 

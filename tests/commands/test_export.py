@@ -17,7 +17,7 @@ from mprnet_jax.checkpoints.bundle import Bundle
 from mprnet_jax.checkpoints.bundle_writer import save_bundle
 from mprnet_jax.interchange import parity
 from mprnet_jax.model import MPRNetConfig, init_params
-from mprnet_jax.restoring.restorer import Restorer
+from mprnet_jax.restoring import Restorer
 from mprnet_jax.support import optional_imports
 from mprnet_jax.support.errors import UserError
 from tests.helpers.tiny import TINY

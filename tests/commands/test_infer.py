@@ -11,7 +11,7 @@ from mprnet_jax.checkpoints.bundle_writer import save_bundle
 from mprnet_jax.checkpoints.pretrained import PRETRAINED, SAMPLES
 from mprnet_jax.infer import main
 from mprnet_jax.model import init_params
-from mprnet_jax.restoring.restorer import Restorer
+from mprnet_jax.restoring import Restorer
 from mprnet_jax.support.errors import UserError
 
 

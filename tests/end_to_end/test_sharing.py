@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mprnet_jax import images
-from mprnet_jax.batch.run import Batch, Naming, Share
+from mprnet_jax.batch.jobs import Batch, Naming, Share
 from mprnet_jax.checkpoints.bundle import Bundle
 from mprnet_jax.checkpoints.bundle_writer import save_bundle
 from mprnet_jax.infer import main
@@ -27,9 +27,9 @@ from mprnet_jax import infer
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a script's background starts
 read = batch_run.open_checked
 restore = batch_run.restore_picture
-def named(job):
-    print(f"opened {job.source.name}\\n", end="", flush=True)
-    return read(job)
+def named(source, result):
+    print(f"opened {source.name}\\n", end="", flush=True)
+    return read(source, result)
 def slow(*arguments):
     print("restoring\\n", end="", flush=True)
     time.sleep(float(sys.argv[1]))
@@ -143,8 +143,8 @@ def test_shares_do_not_overlap_and_are_the_whole_whatever_is_done_already(folder
     shared, refused = [], []
     for index in range(count):
         batch = Batch.find(inputs, naming, share=Share(index, count))
-        shared += batch.jobs + batch.there
-        refused += batch.refused
+        shared += batch.jobs + batch.existing
+        refused += batch.failures
         if batch.jobs:  # the next process starts later
             images.write(batch.jobs[0].result, images.read(batch.jobs[0].source))
     assert sorted(job.source.name for job in shared) == sorted(f"{i}.png" for i in range(PICTURES))

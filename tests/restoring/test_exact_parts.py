@@ -9,9 +9,8 @@ import pytest
 from mprnet_jax import images
 from mprnet_jax.checkpoints.pretrained import SAMPLES
 from mprnet_jax.model import MPRNet, init_params
-from mprnet_jax.restoring import executables
-from mprnet_jax.restoring.receptive_field import full_halo
-from mprnet_jax.restoring.restorer import Restorer
+from mprnet_jax.restoring import RestoreOptions, Restorer, executables
+from mprnet_jax.restoring.receptive_field import receptive_field_radius
 from mprnet_jax.runtime import memory
 from mprnet_jax.support.errors import UserError
 from tests.helpers.tiny import TINY
@@ -22,7 +21,7 @@ WIDE_KERNEL = dataclasses.replace(TINY, kernel_size=5)
 
 @pytest.fixture(scope="module")
 def restorer():
-    return Restorer(TINY, init_params(TINY, seed=0), {"patch_size": 4}, tlc=True, tile="whole")
+    return Restorer(TINY, init_params(TINY, seed=0), {"patch_size": 4}, RestoreOptions(tlc=True, tile="whole"))
 
 
 def picture(height, width):
@@ -31,31 +30,31 @@ def picture(height, width):
 
 def difference(restorer, image, **changed):
     """Between a restorer with other options and the same without, which restores the image whole."""
-    return np.abs(dataclasses.replace(restorer, **changed)(image) - restorer(image)).max()
+    return np.abs(restorer.with_options(**changed)(image) - restorer(image)).max()
 
 
-def test_tiles_with_a_full_halo_equal_the_whole_image(restorer):
+def test_tiles_with_a_receptive_field_radius_equal_the_whole_image(restorer):
     changed = {"tile": 680, "halo": "full"}
-    assert len(dataclasses.replace(restorer, **changed).plan(1001, 41)) > 2
+    assert len(restorer.with_options(**changed).plan(1001, 41)) > 2
     assert difference(restorer, picture(1001, 41), **changed) < ROUNDING
 
 
 @pytest.mark.slow
 def test_tiles_of_the_first_stage_equal_the_whole_image_in_both_directions(restorer):
-    first = dataclasses.replace(restorer, stages=1)
+    first = restorer.with_options(stages=1)
     image = picture(413, 395)
     changed = {"tile": 376, "halo": "full"}
-    assert len(dataclasses.replace(first, **changed).plan(413, 395)) > 3
+    assert len(first.with_options(**changed).plan(413, 395)) > 3
     assert difference(first, image, **changed) < ROUNDING
     assert difference(first, image, tile=376, overlap=41) > 100 * ROUNDING  # blended tiles do not
     assert difference(first, image, tile=96, halo=8) > 100 * ROUNDING  # nor those with too small a halo
 
 
-def test_the_full_halo_is_no_less_than_what_a_pixel_depends_on(restorer):
+def test_the_receptive_field_radius_is_no_less_than_what_a_pixel_depends_on(restorer):
     """By the gradient of one pixel in the middle with respect to the image."""
     window, side = 12, 640
     model = MPRNet(TINY, window=window)
-    halo = full_halo(TINY, window, stages=1)
+    halo = receptive_field_radius(TINY, window, stages=1)
     pixel = lambda image: model.apply({"params": restorer.params}, image, stages=1)[0][0, 20, side // 4].sum()
     seen = np.abs(jax.jit(jax.grad(pixel))(picture(48, side)[None])).max(axis=(0, 1, 3)) > 0
     reach = np.abs(np.flatnonzero(seen) - side // 4).max()
@@ -67,46 +66,46 @@ def test_the_full_halo_is_no_less_than_what_a_pixel_depends_on(restorer):
 )
 def test_an_image_in_a_larger_shape_gives_what_it_gives_alone(restorer, window, size, stages):
     patch_size = None if window is None else -(-window * 2 // 3)
-    restorer = dataclasses.replace(restorer, tlc=window is not None, patch_size=patch_size, stages=stages)
+    restorer = restorer.with_options(tlc=window is not None, patch_size=patch_size, stages=stages)
     assert restorer.window == window
     assert difference(restorer, picture(*size), shapes=((48, 64),)) < ROUNDING
 
 
 def test_a_larger_kernel_keeps_pieces_apart_too():
-    wide = Restorer(WIDE_KERNEL, init_params(WIDE_KERNEL, seed=0), stages=1, tile="whole")
+    wide = Restorer(WIDE_KERNEL, init_params(WIDE_KERNEL, seed=0), options=RestoreOptions(stages=1, tile="whole"))
     assert difference(wide, picture(40, 56), shapes=((48, 64),)) < ROUNDING
 
 
 def test_bfloat16_in_a_larger_shape_is_as_near_to_float32_as_alone(restorer):
-    first = dataclasses.replace(restorer, stages=1)
-    half = dataclasses.replace(first, dtype="bfloat16")
+    first = restorer.with_options(stages=1)
+    half = first.with_options(dtype="bfloat16")
     image = picture(40, 56)
     alone = np.abs(half(image) - first(image)).max()
-    padded = np.abs(dataclasses.replace(half, shapes=((48, 64),))(image) - first(image)).max()
+    padded = np.abs(half.with_options(shapes=((48, 64),))(image) - first(image)).max()
     assert 0 < padded < 2 * alone
 
 
 def test_self_ensemble_and_tiles_with_a_halo_go_together(restorer):
-    first = dataclasses.replace(restorer, stages=1, self_ensemble=True)
+    first = restorer.with_options(stages=1, self_ensemble=True)
     assert difference(first, picture(461, 29), tile=376, halo="full") < ROUNDING
 
 
 def test_a_hundred_sizes_compile_a_handful_of_programs(restorer):
     rng = np.random.default_rng(0)
     sizes = [(int(h), int(w)) for h, w in rng.integers(17, 90, (100, 2))]
-    few = dataclasses.replace(restorer, tlc=False, stages=1).for_sizes(sizes, count=4)
-    assert len(few.shapes) == 4
-    executables.compiled.cache_clear()
+    few = restorer.with_options(tlc=False, stages=1).for_sizes(sizes, count=4)
+    assert len(few.options.shapes) == 4
+    executables.compile_restoring.cache_clear()
     for size in sizes:
         assert few(picture(*size)).shape == (*size, 3)
-    assert executables.compiled.cache_info().misses <= 4
-    assert few.for_sizes(sizes[:3]).shapes == ()  # three sizes need no padding
+    assert executables.compile_restoring.cache_info().misses <= 4
+    assert few.for_sizes(sizes[:3]).options.shapes == ()  # three sizes need no padding
 
 
 def test_a_halo_that_needs_more_than_there_is_says_what_it_needs(restorer, monkeypatch):
     with pytest.raises(UserError, match=r"a halo of 32 pixels needs tiles of at least 136 pixels, not 96; give a"):
-        dataclasses.replace(restorer, tile=96, halo=32).plan(500, 500)
-    automatic = dataclasses.replace(restorer, tile="auto", halo=32)
+        restorer.with_options(tile=96, halo=32).plan(500, 500)
+    automatic = restorer.with_options(tile="auto", halo=32)
     assert len(automatic.plan(500, 500)) == 1
     needed = automatic.program_bytes(500 // 8 * 8 + 8, 504)
     monkeypatch.setattr(memory, "available_bytes", lambda: needed / 3 / memory.SHARE)
@@ -128,7 +127,7 @@ def test_a_halo_that_needs_more_than_there_is_says_what_it_needs(restorer, monke
 )
 def test_options_that_cannot_be_are_refused(restorer, changed, message):
     with pytest.raises(UserError, match=message):
-        dataclasses.replace(restorer, **changed)
+        restorer.with_options(**changed)
 
 
 @pytest.mark.slow
@@ -141,5 +140,5 @@ def test_exact_tiles_of_the_denoiser_that_ships_equal_the_whole_photo(size, tile
     mirrored = np.pad(photo, [(0, size[0]), (0, size[1]), (0, 0)], mode="symmetric")[: size[0], : size[1]]
     image = images.to_float(mirrored)
     changed = {"tile": tile, "halo": 160}
-    assert len(dataclasses.replace(restorer, **changed).plan(*size)) > 1
+    assert len(restorer.with_options(**changed).plan(*size)) > 1
     assert difference(restorer, image, **changed) < 1e-4

@@ -1,6 +1,5 @@
 """Devices, batches, progress, and nothing left behind."""
 
-import dataclasses
 import gc
 import pickle
 import resource
@@ -11,14 +10,13 @@ import numpy as np
 import pytest
 
 from mprnet_jax.model import init_params
-from mprnet_jax.restoring import executables
-from mprnet_jax.restoring.restorer import Restorer
+from mprnet_jax.restoring import RestoreOptions, Restorer, executables
 from tests.helpers.tiny import TINY
 
 
 @pytest.fixture(scope="module")
 def restorer():
-    return Restorer(TINY, init_params(TINY, seed=0), {"patch_size": 8}, stages=1, tile=32, overlap=8)
+    return Restorer(TINY, init_params(TINY, seed=0), {"patch_size": 8}, RestoreOptions(stages=1, tile=32, overlap=8))
 
 
 def picture(height=61, width=75):
@@ -33,21 +31,21 @@ def picture(height=61, width=75):
     ],
 )
 def test_tiles_on_several_devices_and_in_batches_equal_those_on_one(restorer, changed):
-    one = dataclasses.replace(restorer, **changed)
+    one = restorer.with_options(**changed)
     image = picture(150, 110) if changed else picture()
     assert len(one.plan(*image.shape[:2])) > 2
     expected = one(image)
-    executables.compiled.cache_clear()
+    executables.compile_restoring.cache_clear()
     devices = (2, 3) if changed else (0, 1, 2, 3)
-    np.testing.assert_array_equal(dataclasses.replace(one, devices=devices)(image), expected)
-    assert executables.compiled.cache_info().misses == len(devices)
-    np.testing.assert_allclose(dataclasses.replace(one, batch=3)(image), expected, atol=2e-6)
+    np.testing.assert_array_equal(one.with_options(devices=devices)(image), expected)
+    assert executables.compile_restoring.cache_info().misses == len(devices)
+    np.testing.assert_allclose(one.with_options(batch=3)(image), expected, atol=2e-6)
 
 
 def test_each_device_restores_images_of_its_own(restorer):
     image = picture(32, 40)
     expected = restorer(image)
-    several = dataclasses.replace(restorer, devices=(1, 3)).on_each_device()
+    several = restorer.with_options(devices=(1, 3)).on_each_device()
     assert [each.devices for each in several] == [(1,), (3,)]
     for each in several:
         np.testing.assert_array_equal(each(image), expected)
@@ -57,7 +55,7 @@ def test_each_device_restores_images_of_its_own(restorer):
 @pytest.mark.parametrize(("ensemble", "times"), [(False, 1), (True, 8)])
 def test_progress_is_told_after_every_tile(restorer, ensemble, times):
     calls = []
-    dataclasses.replace(restorer, self_ensemble=ensemble)(picture(), lambda *call: calls.append(call))
+    restorer.with_options(self_ensemble=ensemble)(picture(), lambda *call: calls.append(call))
     total = len(restorer.plan(61, 75)) * times
     assert calls == [(i, total) for i in range(1, total + 1)]
     whole = []
@@ -76,7 +74,7 @@ def test_what_progress_raises_stops_the_image_and_not_the_restorer(restorer):
 
 
 def test_a_used_restorer_is_pickled_without_what_it_holds_on_devices(restorer):
-    fresh = len(pickle.dumps(dataclasses.replace(restorer)))
+    fresh = len(pickle.dumps(restorer.with_options()))
     restorer(picture(16, 16))
     assert len(pickle.dumps(restorer)) == fresh
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(restorer))(picture()), restorer(picture()))

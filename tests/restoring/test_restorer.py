@@ -11,8 +11,7 @@ from mprnet_jax import images
 from mprnet_jax.checkpoints.bundle import Bundle
 from mprnet_jax.checkpoints.bundle_writer import save_bundle
 from mprnet_jax.model import MPRNet, init_params
-from mprnet_jax.restoring import executables
-from mprnet_jax.restoring.restorer import Restorer
+from mprnet_jax.restoring import Restorer, executables
 from mprnet_jax.runtime import memory
 from mprnet_jax.support.errors import UserError
 
@@ -61,7 +60,7 @@ def test_a_path_and_a_pil_image_give_what_their_pixels_give(restorer, photo, tmp
         (np.zeros((8, 8, 3), np.int32), "must be uint8, uint16, or float in .*; got int32"),
         (np.full((8, 8, 3), np.nan), "not finite"),
         (np.full((8, 8, 3), 200.0), r"must be in about \[0, 1\]; this one has values up to 200, divide it"),
-        ([[1, 2]], "a NumPy array, a PIL image or a path; got list"),
+        ([[1, 2]], "must be an array, a PIL image or a path; got list"),
         ("nowhere.png", "nowhere.png: no such file"),
     ],
 )
@@ -89,7 +88,7 @@ def test_an_unknown_name_is_refused_with_the_remedy():
 
 
 def options(restorer, **changed):
-    return dataclasses.replace(restorer, **changed)
+    return restorer.with_options(**changed)
 
 
 def test_tiles_of_the_whole_images_size_are_the_whole_image(restorer, photo):
@@ -99,9 +98,9 @@ def test_tiles_of_the_whole_images_size_are_the_whole_image(restorer, photo):
 
 def test_tiles_come_near_the_whole_image_and_use_one_program(restorer, photo):
     pixels = photo.astype(np.float32) / 255  # 96 x 128
-    executables.compiled.cache_clear()
+    executables.compile_restoring.cache_clear()
     tiled = options(restorer, tile=64, overlap=32)(pixels)
-    assert executables.compiled.cache_info().misses == 1
+    assert executables.compile_restoring.cache_info().misses == 1
     error = tiled - options(restorer, tile="whole")(pixels)
     # dB; the channel attention sees other means, and a network with random weights makes much of them
     assert -10 * np.log10(np.mean(error**2)) > 25
@@ -121,7 +120,7 @@ def test_local_means_need_the_training_patch_and_change_the_result(restorer, pho
     with pytest.raises(UserError, match="does not say which patches it was trained on; tlc needs patch_size"):
         options(restorer, tlc=True)
     picture = photo[:32, :40].astype(np.float32) / 255
-    named = options(restorer, provenance={"patch_size": 16})
+    named = dataclasses.replace(restorer, provenance={"patch_size": 16})
     local = options(named, tlc=True)
     assert local.window == 24
     np.testing.assert_array_equal(local(picture), options(restorer, tlc=True, patch_size=16)(picture))

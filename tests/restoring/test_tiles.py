@@ -1,25 +1,7 @@
 import numpy as np
 import pytest
 
-from mprnet_jax.restoring.tiles import Tiles, pad_to_multiple, turn, turned_part
-
-
-@pytest.mark.parametrize("size", [(1, 1), (2, 9), (5, 8), (7, 13), (16, 24)])
-def test_any_size_is_padded_to_the_next_multiple_and_the_image_stays_where_it_was(size):
-    image = np.random.default_rng(0).random((*size, 3))
-    padded = pad_to_multiple(image, 8)
-    assert padded.shape == (-(-size[0] // 8) * 8, -(-size[1] // 8) * 8, 3)
-    np.testing.assert_array_equal(padded[: size[0], : size[1]], image)
-
-
-def test_padding_reflects_and_repeats_the_last_row_where_reflection_ends():
-    column = np.arange(3.0).reshape(3, 1, 1)
-    np.testing.assert_array_equal(pad_to_multiple(column, 8)[:, 0, 0], [0, 1, 2, 1, 0, 0, 0, 0])
-
-
-def test_a_multiple_is_left_alone():
-    image = np.zeros((8, 16, 3))
-    assert pad_to_multiple(image, 8).shape == image.shape
+from mprnet_jax.restoring.tiles import Tiles
 
 
 def blended(image, tile, overlap, function=lambda part: part):
@@ -75,13 +57,3 @@ def test_cores_of_tiles_with_a_halo_cover_the_image_and_leave_room_for_the_halo(
 
     grid.blend((image[part] for part in grid.parts()), finish)
     np.testing.assert_allclose(result, image, atol=1e-6)
-
-
-@pytest.mark.parametrize("quarters", range(4))
-@pytest.mark.parametrize("flipped", [False, True])
-def test_a_turned_part_is_the_part_of_the_turned_image_and_turns_back(quarters, flipped):
-    image = np.arange(5 * 9).reshape(5, 9, 1)
-    part = slice(1, 4), slice(6, 8)
-    there = turn(image, quarters, flipped)[turned_part(part, (5, 9), quarters, flipped)]
-    np.testing.assert_array_equal(there, turn(image[part], quarters, flipped))
-    np.testing.assert_array_equal(turn(there, quarters, flipped, back=True), image[part])

@@ -23,7 +23,7 @@ from mprnet_jax.checkpoints.bundle_writer import save_bundle
 from mprnet_jax.checkpoints.pretrained import PRETRAINED
 from mprnet_jax.data.degradations.noise import Noise, PoissonNoise
 from mprnet_jax.model import PRESETS, init_params
-from mprnet_jax.restoring.restorer import Restorer
+from mprnet_jax.restoring import Restorer
 from mprnet_jax.support.errors import UserError
 from mprnet_jax.train import main, open_data, train
 from mprnet_jax.training.config import TrainConfig, keep_config, to_json

@@ -60,14 +60,15 @@ def main(args: argparse.Namespace) -> None:
 
 
 def _alone(args: argparse.Namespace, megapixels: float) -> dict[str, Any]:
-    from mprnet_jax.infer import tile_option
-    from mprnet_jax.restoring.restorer import Restorer
+    from mprnet_jax.restoring import Restorer
 
     height = round(math.sqrt(megapixels * 1e6 / ASPECT))
     width = round(height * ASPECT)
     texture = np.random.default_rng(0).integers(0, 256, (TEXTURE, TEXTURE, 3), np.uint8)
     photo = np.tile(texture, (height // TEXTURE + 1, width // TEXTURE + 1, 1))[:height, :width].copy()
-    restorer = Restorer.from_pretrained(args.checkpoint, stages=args.stage, tile=tile_option(args.tile))
+    restorer = Restorer.from_pretrained(
+        args.checkpoint, stages=args.stage, tile=int(args.tile) if args.tile.isdecimal() else args.tile
+    )
     start, cpu = time.perf_counter(), time.process_time()
     restored = restorer(photo)
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu

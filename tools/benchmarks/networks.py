@@ -17,7 +17,7 @@ from mprnet_jax.backends import dispatch
 from mprnet_jax.interchange.torch import convert
 from mprnet_jax.interchange.torch import names as torch_names
 from mprnet_jax.model import MPRNetConfig, Params
-from mprnet_jax.restoring.executables import Program, compiled
+from mprnet_jax.restoring.executables import Network, ProgramKey, compile_restoring
 from mprnet_jax.support.errors import UserError
 from mprnet_jax.support.optional_imports import import_extra
 
@@ -50,7 +50,7 @@ def ours(cfg: MPRNetConfig, params: Params, images: np.ndarray, dtype: str) -> C
     share = batch // math.gcd(batch, jax.local_device_count()) if on_cpu else batch
     calls = []
     for number, first in enumerate(range(0, batch, share)):
-        program = compiled(Program(sizes, dtype, 3, None, height, width, share), number)
+        program = compile_restoring(ProgramKey(Network(sizes, dtype, 3, None), height, width, share), number)
         part = (
             dispatch.pack_params(params, sizes, dtype),
             images[first : first + share],

@@ -1,0 +1,29 @@
+"""Images padded to sizes that the network takes. NumPy only. Images are H W C."""
+
+import numpy as np
+
+
+def up_to_multiple(size: int, multiple: int) -> int:
+    return -(-size // multiple) * multiple
+
+
+def pad_to(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Pad at the bottom and the right to a size.
+
+    By reflection, as the official demo does; where the image is too small to reflect (reflection gives at most
+    n - 1 rows), the last row or column is repeated.
+    """
+    for axis, wanted in ((0, height), (1, width)):
+        missing = wanted - image.shape[axis]
+        reflected = min(missing, image.shape[axis] - 1)
+        for count, mode in ((reflected, "reflect"), (missing - reflected, "edge")):
+            if count:
+                padding = [(0, 0)] * image.ndim
+                padding[axis] = (0, count)
+                image = np.pad(image, padding, mode=mode)
+    return image
+
+
+def pad_to_multiple(image: np.ndarray, multiple: int) -> np.ndarray:
+    """pad_to the next multiples of `multiple`."""
+    return pad_to(image, *(up_to_multiple(side, multiple) for side in image.shape[:2]))

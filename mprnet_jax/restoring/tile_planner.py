@@ -1,0 +1,100 @@
+"""How an image is cut into tiles: as asked for, or by the memory that is free."""
+
+import dataclasses
+import math
+
+import jax
+
+from mprnet_jax.model import SIZE_MULTIPLE
+from mprnet_jax.restoring import executables, shape_buckets
+from mprnet_jax.restoring.executables import Network, ProgramKey
+from mprnet_jax.restoring.options import RestoreOptions
+from mprnet_jax.restoring.padding import up_to_multiple
+from mprnet_jax.restoring.receptive_field import receptive_field_radius
+from mprnet_jax.restoring.tiles import Tiles
+from mprnet_jax.runtime import memory
+from mprnet_jax.support.errors import UserError
+
+SMALLEST_TILE = 128  # pixels; below, the overlaps would cost more than the tiles
+LARGEST_TILE = 1024  # pixels, of tile auto: overlaps grow with the tile, so a larger one would only take more memory
+SMALLEST_CORE = 64  # pixels of a tile that its halo must leave
+REFERENCE_SIDE = 256  # pixels of the program from whose memory that of larger ones is extrapolated
+COMPILED_AT_ONCE = 2**20  # pixels; up to here the exact size is compiled, above its memory is extrapolated
+
+
+@dataclasses.dataclass(frozen=True)
+class TilePlanner:
+    """Chooses the tiles of an image of any size."""
+
+    network: Network
+    options: RestoreOptions
+    devices: tuple[int, ...]
+
+    def plan(self, height: int, width: int) -> Tiles:
+        """The tiles that an image of a size (pixels) is restored in. If tile is auto, a program is compiled to learn
+        how much memory it needs.
+
+        Raises UserError if the memory or the tile is too small for the halo.
+        """
+        options = self.options
+        whole = up_to_multiple(max(height, width), SIZE_MULTIPLE)
+        halo = self.halo()
+        if options.tile == "auto":
+            tile = self._largest_tile(height, width, halo)
+        else:
+            tile = whole if options.tile == "whole" else options.tile
+        if tile >= whole:
+            return Tiles(height, width, whole, 0)
+        if options.halo is None:
+            return Tiles(height, width, tile, tile // 8 if options.overlap is None else options.overlap)
+        least = max(2 * halo + SMALLEST_CORE + SIZE_MULTIPLE, self.network.window)
+        if tile < least:
+            raise UserError(
+                f"a halo of {halo} pixels needs tiles of at least {least} pixels, not {tile}; give a larger tile, or a "
+                f"smaller halo (one window, {self.network.window} pixels, comes near)"
+            )
+        return Tiles(height, width, tile, 0, halo)
+
+    def halo(self) -> int:
+        """Pixels that tiles see around what they restore; 0 without a halo."""
+        asked = self.options.halo
+        if asked is None:
+            return 0
+        network = self.network
+        full = receptive_field_radius(network.config, network.window, network.stages)
+        return up_to_multiple(full if asked == "full" else min(asked, full), SIZE_MULTIPLE)
+
+    def program_bytes(self, height: int, width: int) -> int:
+        """Memory that restoring H x W pixels (multiples of 8) at once takes, beyond the image itself, in bytes."""
+        key = ProgramKey(self.network, height, width)
+        return memory.needed_bytes(executables.compile_restoring(key, self.devices[0]))
+
+    def _largest_tile(self, height: int, width: int, halo: int) -> int:
+        padded = tuple(up_to_multiple(side, SIZE_MULTIPLE) for side in (height, width))
+        shape = shape_buckets.smallest_fitting(self.options.shapes, *padded)
+        free = memory.available_bytes() * self.options.memory_share
+        if jax.default_backend() == "cpu":  # its devices share the machine's memory
+            free /= len(self.devices)
+        if shape is None and padded[0] * padded[1] <= COMPILED_AT_ONCE:
+            per_pixel = self.program_bytes(*padded) / (padded[0] * padded[1])
+        else:
+            shape = shape or padded
+            per_pixel = self._bytes_per_pixel(exact=False)
+        if per_pixel * math.prod(shape or padded) <= free:
+            return max(padded)
+        if halo:
+            per_pixel = self._bytes_per_pixel(exact=True)
+        side = min(math.sqrt(free / self.options.batch / per_pixel), max(LARGEST_TILE, 4 * halo))
+        if side <= SMALLEST_TILE:
+            return SMALLEST_TILE
+        step = 2 ** (int(math.log2(side)) - 3)  # a few sizes, so that free memory may change without a new program
+        return int(side) // step * step
+
+    def _bytes_per_pixel(self, exact: bool) -> float:
+        """Memory of tiles, in proportion to their pixels; `exact`: of those with a halo."""
+        side, windows = REFERENCE_SIDE, None
+        if exact:
+            side = up_to_multiple(max(REFERENCE_SIDE, self.network.window), SIZE_MULTIPLE)
+            windows = (self.network.window, self.network.window)
+        key = ProgramKey(self.network, side, side, windows=windows)
+        return memory.needed_bytes(executables.compile_restoring(key, self.devices[0])) / key.pixels
