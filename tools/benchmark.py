@@ -5,7 +5,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from mprnet_jax.runtime.memory import restart_with_huge_pages
+from mprnet_jax.runtime.huge_pages import restart_with_huge_pages
 from mprnet_jax.support.errors import exit_on_user_error
 
 # Subcommand -> module of benchmarks with add_arguments and main.

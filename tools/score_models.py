@@ -1,6 +1,6 @@
 """Score the weights of a task on degraded photos beside what people use without a network: PSNR, SSIM, one table.
 
-python tools/score_models.py --task denoising --photos DIR --names configs/held_out.txt
+python tools/score_models.py --task denoising --photos DIR --names configs/shipped/held_out.txt
 Each photo is degraded with a seed of its own and rounded to 8 bits, as a file holds it. Denoising and deblurring:
 PSNR over RGB and the mean of the channels' SSIM. Deraining: PSNR and SSIM of Y, as the field reports them. A
 baseline's strength is chosen for it: the best in mean PSNR over these very photos. Clean photos show what the network

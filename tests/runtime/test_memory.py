@@ -44,7 +44,7 @@ def test_a_command_starts_anew_once_with_huge_pages_and_the_same_arguments(users
     command = """
 import os, sys
 print(os.getpid())
-from mprnet_jax.runtime.memory import restart_with_huge_pages
+from mprnet_jax.runtime.huge_pages import restart_with_huge_pages
 restart_with_huge_pages()
 print(os.environ["GLIBC_TUNABLES"], *sys.argv[1:])
 """
