@@ -74,12 +74,32 @@ def main(argv: Sequence[str] | None = None) -> None:
             parser.print_help()
         if asks_for_help and own.config is None:
             return
-        from mprnet_jax.training import command  # here: it imports JAX, and Ctrl-C meanwhile must not be a traceback
+        # Here: they import JAX, and Ctrl-C meanwhile must not be a traceback, nor --help wait for it.
+        from mprnet_jax.runtime import compile_cache, devices, processes
+        from mprnet_jax.training import recipes, run
 
-        command.check_spelling(overrides, ["--help", *(f"--{name.replace('_', '-')}" for name in vars(own))])
+        recipes.check_spelling(overrides, ["--help", *(f"--{name.replace('_', '-')}" for name in vars(own))])
         if not own.config:
             raise UserError("name a recipe, for example --config configs/denoise.py; configs/README.md lists them")
-        command.run(own, overrides, Path("runs") / Path(own.config).stem, " ".join([f"python -m {COMMAND}", *argv]))
+        several = own.distributed or (own.coordinator, own.processes, own.process) != (None, None, None)
+        if several and not asks_for_help:
+            processes.start(own.coordinator, own.processes, own.process)
+        if not own.no_compile_cache:
+            compile_cache.use_compile_cache()
+        with processes.raise_on_all_processes():
+            parts, notes = recipes.override_recipe(recipes.load_recipe(own.config), overrides, own.part, own.config)
+            run.check_part(parts, own.part)
+            if not several:  # before this block ends, which asks JAX for the processes, and so for its devices
+                devices.make_devices_of_cores(run.devices_that_share(parts, devices.cores()))
+        command = " ".join([f"python -m {COMMAND}", *argv])
+        if own.dry_run:
+            run.dry_run(parts[(own.part or 1) - 1], command)
+            return
+        workdir = Path(own.workdir).expanduser() if own.workdir else Path("runs") / Path(own.config).stem
+        for line in [*([] if own.workdir else [f"workdir: {workdir}"]), *notes]:
+            run.say(line)
+        options = {"resume": own.resume, "accept_other_data": own.accept_other_data}
+        run.train_parts(parts, workdir, command, own.part, **options)
 
 
 if __name__ == "__main__":

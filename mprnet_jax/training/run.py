@@ -6,6 +6,7 @@ import functools
 import hashlib
 import importlib.metadata
 import json
+import math
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,11 +27,10 @@ from mprnet_jax.support.errors import UserError
 from mprnet_jax.training import validation
 from mprnet_jax.training.checkpoints import TrainingCheckpoints
 from mprnet_jax.training.config import LENGTHS, TrainConfig, to_json, with_types
-from mprnet_jax.training.data_record import keep_record
 from mprnet_jax.training.loop import Loop, explaining_out_of_memory
 from mprnet_jax.training.timeline import Clock, Timeline
 from mprnet_jax.training.validation import HELD_OUT, ValidationSet
-from mprnet_jax.training.workdir import keep_config, owning
+from mprnet_jax.training.workdir import keep_config, keep_record, owning
 
 COMMAND = "mprnet_jax.train"
 DRY_STEPS = 2  # of a dry run: the second goes on with what the first left
@@ -111,6 +111,17 @@ def train(
     return bundle_folder
 
 
+def check_part(parts: Sequence[TrainConfig], part: int | None) -> None:
+    """Raise UserError for the number of a part that there is not; 1 is the first, None all of them."""
+    if part is not None and not 1 <= part <= len(parts):
+        raise UserError(f"--part must be in 1..{len(parts)}, got {part}: that is how many parts the recipe has")
+
+
+def devices_that_share(parts: Sequence[TrainConfig], cores: int) -> int:
+    """How many devices, of so many cores, can share the batches of all parts."""
+    return math.gcd(cores, *(part.batch_size // part.accumulate for part in parts))
+
+
 def train_parts(
     parts: Sequence[TrainConfig], workdir: str | Path, command: str = COMMAND, part: int | None = None, **options: Any
 ) -> Path | None:
@@ -121,8 +132,7 @@ def train_parts(
     that there is not or whose start is missing.
     """
     workdir = Path(workdir)
-    if part is not None and not 1 <= part <= len(parts):
-        raise UserError(f"--part must be in 1..{len(parts)}, got {part}: the recipe has so many parts")
+    check_part(parts, part)
     if len(parts) == 1:
         return train(parts[0], workdir, command, **options)
     bundle = None
