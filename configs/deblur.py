@@ -1,6 +1,6 @@
 """Motion deblurring on GoPro, the official recipe.
 
-python -m mprnet_jax.train --config configs/deblur.py --workdir runs/deblur
+python -m mprnet_jax.train --config configs/deblur.py
 Data: GoPro/train/{input,target}, 2,103 pairs less those kept aside. The paper reports
 32.66 dB on GoPro's test set; this recipe has not been run to its end here.
 """
@@ -14,7 +14,14 @@ from mprnet_jax.training.config import TrainConfig
 def get_config() -> TrainConfig:
     return TrainConfig(
         model=PRESETS["deblurring"],
+        task="deblurring",
+        orientations="all",
         data=Path("datasets/GoPro/train"),
+        data_source=(
+            "GoPro: GOPRO_Large.zip of https://seungjunnah.github.io/Datasets/gopro (2,103 pairs to train on), "
+            "as input/ and target/, or built with python -m mprnet_jax.data.build --dataset gopro --manual-dir "
+            "DOWNLOADS --data-dir datasets (then --data datasets/gopro)"
+        ),
         validation_share=0.05,  # of the scenes: the test set never picks a checkpoint
         scene_separator="-",
         saturation=1 / 3,
@@ -23,7 +30,6 @@ def get_config() -> TrainConfig:
         learning_rate=2e-4,
         final_learning_rate=1e-6,
         warmup_epochs=3,
-        cosine_epochs=2997,
         ema_decay=0,  # the official recipe has none
         patch_size=256,
         batch_size=16,

@@ -1,7 +1,7 @@
 """Denoising of real photos on SIDD, the official recipe.
 
 python tools/prepare_sidd.py SIDD_Medium_Srgb --output datasets/SIDD/train
-python -m mprnet_jax.train --config configs/denoise.py --workdir runs/denoise
+python -m mprnet_jax.train --config configs/denoise.py
 Data: SIDD Medium sRGB, 320 pairs of photos, 300 patches of 256 pixels from each; less the scenes kept aside. The paper
 reports 39.71 dB on SIDD's validation blocks; this recipe has not been run to its end here.
 """
@@ -15,7 +15,13 @@ from mprnet_jax.training.config import TrainConfig
 def get_config() -> TrainConfig:
     return TrainConfig(
         model=PRESETS["denoising"],
+        task="denoising",
+        orientations="all",
         data=Path("datasets/SIDD/train"),
+        data_source=(
+            "SIDD-Medium sRGB: https://www.eecs.yorku.ca/~kamel/sidd (320 pairs of photos), cut with python "
+            "tools/prepare_sidd.py SIDD_Medium_Srgb --output datasets/SIDD/train"
+        ),
         # Of the scenes, so that the benchmark never picks a checkpoint: 2 of 160, which are 1,200 patches, about as
         # many as the 1,280 that the official training is validated on.
         validation_share=0.0125,

@@ -22,7 +22,7 @@ from mkdocs.structure.files import File, Files
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).parent.parent
-RECIPE = "configs/denoise_light.py"  # whose fields are shown
+RECIPE = "configs/clean_photos.py"  # whose fields are shown
 COMMANDS = (
     *("-m mprnet_jax.infer", "-m mprnet_jax.demo", "-m mprnet_jax.export", "tools/restore_with_ray.py"),
     *("tools/convert_torch_ckpt.py", f"-m mprnet_jax.train --config {RECIPE}", "-m mprnet_jax.evaluate"),

@@ -2,7 +2,7 @@
 
 python tools/make_samples.py PHOTOS
 PHOTOS holds wallpapers/, samples/ and pairs/SIDD_train10/; mprnet_jax/samples/README.md says who made them and under
-which licences. No training that ships has seen any of them (configs/held_out.txt).
+which licences. No training that ships has seen any of them (configs/shipped/held_out.txt).
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Make a bundle that ships out of one that training wrote: half the bytes, and no path of the machine.
 
-python tools/pack_weights.py runs/derain_light/bundle mprnet_jax/weights/deraining_light \\
-    --command "python -m mprnet_jax.train --config configs/derain_light.py"
+python tools/pack_weights.py runs/deraining/part4/bundle mprnet_jax/weights/deraining_light \\
+    --command "python -m mprnet_jax.train --config configs/shipped/deraining.py --part 4"
 Parameters are rounded to bfloat16, and read as float32 again; the largest change that this makes to a restored
 picture is printed.
 """

@@ -4,6 +4,7 @@ What CPUs and GPUs like stands in cpu.py and gpu.py; elsewhere (TPUs) the networ
 """
 
 import contextlib
+import functools
 from typing import Any
 
 import jax
@@ -40,6 +41,35 @@ def fast_layers() -> contextlib.AbstractContextManager[None]:
 def compiler_options(cfg: MPRNetConfig) -> dict[str, str]:
     """What to compile a network with that restores."""
     return cpu.compiler_options(cfg) if jax.default_backend() == "cpu" else {}
+
+
+ONEDNN_OPTIONS = {"xla_cpu_experimental_onednn_custom_call": True, "xla_cpu_experimental_ynn_fusion_type": ""}
+ONEDNN_CALL = "__onednn$convolution"
+
+
+@functools.cache
+def has_onednn_convolutions() -> bool:
+    """Whether this XLA, with ONEDNN_OPTIONS, turns convolutions in bfloat16 on CPUs into calls of oneDNN.
+
+    It is asked by compiling one: the options are experimental, and versions without the pass take them silently.
+    """
+    if jax.default_backend() != "cpu":
+        return False
+    image = jax.ShapeDtypeStruct((1, 32, 32, 16), jnp.bfloat16)
+    kernel = jax.ShapeDtypeStruct((3, 3, 16, 16), jnp.bfloat16)
+    convolution = lambda x, k: jax.lax.conv_general_dilated(
+        x, k, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    lowered = jax.jit(convolution).lower(image, kernel)
+    return ONEDNN_CALL in compile_with_options(lowered, ONEDNN_OPTIONS).as_text()
+
+
+def training_options(dtype: str) -> dict[str, str | bool]:
+    """What to compile a training step with that computes in a dtype: oneDNN for bfloat16 where there is one.
+
+    Its programs are not kept in the compile cache (jaxlib 0.12), which float32 would lose more by than it gains.
+    """
+    return dict(ONEDNN_OPTIONS) if dtype == "bfloat16" and has_onednn_convolutions() else {}
 
 
 def apply(model: MPRNet, params: Params, images: jax.Array) -> list[jax.Array]:
@@ -86,7 +116,9 @@ def widen(params: Params, cfg: MPRNetConfig) -> Params:
     return jax.tree_util.tree_map_with_path(pad, params, abstract_params(cfg))
 
 
-def compile_with_options(lowered: jax.stages.Lowered, options: dict[str, str] | None = None) -> jax.stages.Compiled:
+def compile_with_options(
+    lowered: jax.stages.Lowered, options: dict[str, str | bool] | None = None
+) -> jax.stages.Compiled:
     """Compile, without the options if this version of XLA does not know one: it renames what is experimental.
 
     The compiler's memory is free afterwards: the program may need it.

@@ -1,11 +1,11 @@
-"""glibc's huge pages, for the memory of training steps on a CPU."""
+"""Huge pages for a command that takes and gives back much memory; it needs no JAX, so that a restart comes first."""
 
 import os
 import sys
 
 
 def restart_with_huge_pages() -> None:
-    """Re-exec the command, once, with glibc's huge pages; to be called first of all.
+    """Start this very command anew, once, with a C library that asks the system for huge pages; first thing in it.
 
     XLA takes the memory of a training step from the system and gives it back at every step: in pages of 4 KB, a tenth
     of the step on a CPU. glibc reads the setting only when a process starts. A GLIBC_TUNABLES of the user's stays.

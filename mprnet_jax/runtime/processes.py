@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -102,7 +103,7 @@ def raise_together(error: UserError | None) -> None:
 
 
 @contextlib.contextmanager
-def failing_together() -> Iterator[None]:
+def raise_on_all_processes() -> Iterator[None]:
     """A UserError inside, in any process, leaves this block in all of them. All must pass through it."""
     error = None
     try:
@@ -118,18 +119,26 @@ def check_alike(what: str, fingerprint: str) -> None:
         raise UserError(f"the processes were given different {what}; give all of them the same")
 
 
-class Crew:
-    """What the processes of a run tell each other between the steps: that one was asked to stop, or has failed.
+class Agreed(NamedTuple):
+    """What all processes know alike."""
 
-    Each tells with every step, through a maximum over all devices that runs behind the step, and hears at the next
-    one: hearing at once would make the devices wait for the host. In a run of one process nothing is sent.
+    stopping: bool  # any of them was asked to stop
+    progress: float  # of the lead, float32
+
+
+class StopFlags:
+    """Stop and failure flags of all processes, and the lead's progress, exchanged between the steps.
+
+    Each step enqueues a maximum over all devices; it is read one step late, so that the host never blocks on the
+    devices. In a run of one process nothing is sent, and nothing is late.
     """
 
     def __init__(self, mesh: Mesh) -> None:
         self._sharding = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
-        self._maximum: Callable = jax.jit(jnp.max, out_shardings=NamedSharding(mesh, PartitionSpec()))
-        self._told: list[jax.Array] = []
-        self._worst = 0
+        replicated = NamedSharding(mesh, PartitionSpec())
+        self._maximum: Callable = jax.jit(lambda flags: jnp.max(flags, axis=0), out_shardings=replicated)
+        self._published: list[jax.Array | np.ndarray] = []
+        self._known = np.zeros(2, np.float32)  # worst flag, progress
         self.error: UserError | None = None  # of this process
 
     @contextlib.contextmanager
@@ -142,26 +151,28 @@ class Crew:
                 raise
             self.error = self.error or error
 
-    def tell(self, stop: bool) -> None:
-        """Tell the others, with the step that was just started, what this process wants."""
+    def publish(self, stop: bool, progress: float = 0.0) -> None:
+        """Send what this process wants with the step that was just started. All must call this."""
         wanted = FAILED if self.error else STOP if stop else 0
+        mine = np.array([wanted, progress if is_lead() else 0.0], np.float32)
         if jax.process_count() == 1:
-            self._worst = wanted
+            self._published.append(mine)
             return
-        local = np.full(jax.local_device_count(), wanted, np.int32)
-        self._told.append(self._maximum(jax.make_array_from_process_local_data(self._sharding, local)))
+        local = np.tile(mine, (jax.local_device_count(), 1))
+        self._published.append(self._maximum(jax.make_array_from_process_local_data(self._sharding, local)))
 
-    def hear(self, latest: bool) -> bool:
-        """Whether any process was asked to stop, up to the step before, or with `latest` up to this one.
+    def poll(self, latest: bool) -> Agreed:
+        """What was agreed on up to the step before, or with `latest` up to this one; the same in all processes.
 
-        The answer is the same in all. Raises UserError in all of them if one has failed.
+        Raises UserError in all of them if one has failed.
         """
-        while len(self._told) > (0 if latest else 1):
-            self._worst = max(self._worst, int(self._told.pop(0)))
-            latest = latest or self._worst > 0
-        if self._worst == FAILED:
+        latest = latest or jax.process_count() == 1
+        while len(self._published) > (0 if latest else 1):
+            self._known = np.maximum(self._known, np.asarray(self._published.pop(0)))
+            latest = latest or self._known[0] > 0
+        if self._known[0] == FAILED:
             raise_together(self.error)
-        return self._worst == STOP
+        return Agreed(bool(self._known[0] == STOP), float(self._known[1]))
 
 
 @contextlib.contextmanager

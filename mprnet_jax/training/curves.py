@@ -1,6 +1,7 @@
 """curves.png: loss, PSNR and learning rate of a run over its steps, drawn from its log."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -42,6 +43,19 @@ def series(log: list[dict], name: str) -> tuple[np.ndarray, np.ndarray]:
     return steps, values
 
 
+def draw_validation(axes: Any, log: list[dict], name: str) -> None:
+    """A curve for each validation set, and a dashed line of the same colour for its untouched inputs."""
+    sets = dict.fromkeys(line.get("set", "") for line in log if name in line)
+    for number, of_set in enumerate(sets):
+        lines = [line for line in log if line.get("set", "") == of_set]
+        colour = f"C{number + 1}"
+        label = f"validation, {of_set}" if of_set else "validation"
+        axes.plot(*series(lines, name), color=colour, marker="o", markersize=3, label=label)
+        inputs = series(lines, "validation_input_psnr")[1]
+        if len(inputs):
+            axes.axhline(inputs[-1], color=colour, linestyle="--", label=f"{label}, input")
+
+
 def draw(workdir: str | Path) -> Path:
     """Draw curves.png from log.jsonl in a workdir; returns its path. Raises UserError without matplotlib, or if
     the file cannot be written."""
@@ -56,11 +70,8 @@ def draw(workdir: str | Path) -> Path:
         axes.plot(steps, values, color="tab:blue", linewidth=0.8, alpha=0.35 if window > 1 else 1, label="training")
         if window > 1:
             axes.plot(steps, running_mean(values, window), color="tab:blue", label=f"mean of {window}")
-        if validation and any(validation in line for line in log):
-            axes.plot(*series(log, validation), color="tab:orange", marker="o", markersize=3, label="validation")
-            inputs = series(log, "validation_input_psnr")[1]
-            if len(inputs):
-                axes.axhline(inputs[0], color="tab:gray", linestyle="--", label="validation, input")
+        if validation:
+            draw_validation(axes, log, validation)
             axes.legend(loc="lower right")
         axes.set(title=title, yscale=scale if len(values) and values.min() > 0 else "linear")
         axes.grid(alpha=0.3)

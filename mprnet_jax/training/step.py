@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import flax.struct
 import jax
@@ -15,22 +16,32 @@ from mprnet_jax.data.pipeline import Batch
 from mprnet_jax.model import MPRNet, Params
 
 StagesLoss = Callable[[list[jax.Array], jax.Array], jax.Array]
-Measured = dict[str, jax.Array]
+
+
+class Measured(NamedTuple):
+    """What a step measures: scalars, on the devices until somebody asks for them."""
+
+    loss: jax.Array  # float32, sum over the three stages
+    grad_norm: jax.Array  # float32, before clipping
+    psnr: jax.Array  # float32, dB: mean over the batch of the last stage's images
+    skipped: jax.Array  # int32, steps up to now that were not finite
+    skipped_in_row: jax.Array  # int32, of them those since the last finite one
 
 
 @flax.struct.dataclass
 class TrainState:
     """All that changes in a run, and so all that a checkpoint holds; the data's position is the step."""
 
-    step: jax.Array  # batches met
-    skipped: jax.Array  # of them, those that were passed over because something was not finite
-    skipped_in_row: jax.Array  # up to now without a good one between
+    step: jax.Array  # int32, batches processed
+    skipped: jax.Array  # int32, of them those skipped because the loss or the gradient was not finite
+    skipped_in_row: jax.Array  # int32, of them those since the last finite one
     params: Params
     opt_state: optax.OptState
     ema: Params  # moving average of params
 
 
 def init_state(params: Params, optimizer: optax.GradientTransformation) -> TrainState:
+    """The state before the first step; the moving average begins as the parameters are."""
     params = jax.tree.map(jnp.asarray, params)
     # Copies everywhere: a donated state must not hold the same buffer twice.
     zero = lambda: jnp.zeros((), jnp.int32)
@@ -57,12 +68,15 @@ def make_train_step(
     mixup_from_step: int | None = None,
     seed: int = 0,
     mesh: Mesh | None = None,
-) -> Callable[[TrainState, Batch], tuple[TrainState, Measured]]:
-    """A jitted step (state, batch) -> (state, measured); the state's buffers are used again for the new one.
+) -> Callable[..., tuple[TrainState, Measured]]:
+    """A jitted step (state, batch, learning_rate=1) -> (state, Measured).
 
-    `accumulate` parts of the batch are met one after another and their gradients averaged: the same step for less
-    memory. `mixup_from_step`: from this step on (0 is the first), or never. Where the loss or
-    the gradient is not finite, parameters, moments and average stay as they were, and the state counts the batch.
+    batch: "input" and "target", N H W 3 float32 in [0, 1]. The learning rate, a float32 scalar, multiplies the
+    optimiser's updates. The state is donated: its buffers are used again for the new one.
+
+    `accumulate`: gradient accumulation over so many micro-batches; N must divide by it. `mixup_from_step`: MixUp from
+    this step on (0 is the first), or never. Where the loss or the gradient is not finite, the step is skipped:
+    parameters, moments and average stay as they were, and the state counts it.
 
     `mesh`: devices along one axis, over which the batch is sharded and the state replicated; None: one device.
     """
@@ -89,16 +103,18 @@ def make_train_step(
     def averaged_over_devices(params: Params, batch: Batch) -> tuple[tuple[jax.Array, jax.Array], Params]:
         if mesh is None:
             return averaged(params, batch)
-        # Each device computes its own images' gradient like one that is alone, and they meet in one mean at the end.
-        # Left to XLA's partitioner, every strip of cpu.py's gradients would be a sum over the devices.
+        # Data parallelism by hand: each device computes the gradient of its own images, then one all-reduce.
+        # Under automatic partitioning each strip of backends.cpu's kernel gradient becomes its own all-reduce.
         (axis,) = mesh.axis_names
         whole, part = PartitionSpec(), PartitionSpec(axis)
         each = lambda p, images: jax.lax.pmean(averaged(p, images), axis)
-        # check_vma: off, it would add the parameters' gradients up over the devices already
+        # check_vma=False: with it on, autodiff would already psum gradients of replicated parameters.
         return jax.shard_map(each, mesh=mesh, in_specs=(whole, part), out_specs=whole, check_vma=False)(params, batch)
 
     @functools.partial(jax.jit, donate_argnums=0)
-    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Measured]:
+    def train_step(
+        state: TrainState, batch: Batch, learning_rate: jax.Array | float = 1.0
+    ) -> tuple[TrainState, Measured]:
         if mixup_from_step is not None:
             mixed = mix_up(batch, jax.random.fold_in(jax.random.key(seed), state.step))
             batch = jax.tree.map(lambda a, b: jnp.where(state.step >= mixup_from_step, a, b), mixed, batch)
@@ -107,7 +123,7 @@ def make_train_step(
         finite = jnp.isfinite(value) & jnp.isfinite(grad_norm)
 
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+        params = optax.apply_updates(state.params, jax.tree.map(lambda update: learning_rate * update, updates))
         # Early on the average forgets faster, or it would remember the random start for thousands of steps.
         decay = jnp.minimum(ema_decay, (1 + state.step) / (10 + state.step))
         ema = optax.incremental_update(params, state.ema, 1 - decay)
@@ -120,7 +136,6 @@ def make_train_step(
             opt_state=keep(opt_state, state.opt_state),
             ema=keep(ema, state.ema),
         )
-        measured = {"loss": value, "grad_norm": grad_norm, "psnr": psnr}
-        return state, {**measured, "skipped": state.skipped, "skipped_in_row": state.skipped_in_row}
+        return state, Measured(value, grad_norm, psnr, state.skipped, state.skipped_in_row)
 
     return train_step

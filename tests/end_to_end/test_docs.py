@@ -21,13 +21,16 @@ import yaml
 
 from mprnet_jax.evaluation.protocols import PROTOCOLS
 from mprnet_jax.model import PRESETS, MPRNetConfig
-from mprnet_jax.training.config import TrainConfig, load_config
+from mprnet_jax.training.config import TrainConfig
+from mprnet_jax.training.recipes import load_recipe
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 NOTEBOOKS = sorted((ROOT / "docs/notebooks").glob("*.ipynb"))
 FENCE = re.compile(r"^ *```(\w*)[^\n]*\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
-BENCHMARKS = [f"tools/benchmark.py {what}" for what in ("restore", "train", "start", "memory", "evaluate", "degradations")]
+BENCHMARKS = [
+    f"tools/benchmark.py {what}" for what in ("restore", "train", "start", "memory", "evaluate", "degradations")
+]
 OF_OTHERS = frozenset({"--gpus-per-task", "--gpu-bind", "--signal"})  # options of SLURM
 
 
@@ -94,7 +97,7 @@ def test_files_and_options_that_the_text_names_exist(page):
 
 
 def recipes() -> list[str]:
-    return [f"-m mprnet_jax.train --config {path.relative_to(ROOT)}" for path in sorted(ROOT.glob("configs/*.py"))]
+    return [f"-m mprnet_jax.train --config {path.relative_to(ROOT)}" for path in sorted(ROOT.glob("configs/**/*.py"))]
 
 
 def test_links_and_anchors_lead_somewhere():
@@ -131,7 +134,7 @@ def test_python_on_the_pages_imports_what_exists(tmp_path):
                 assert {keyword.arg for keyword in node.keywords} <= fields, f"{page.name}: {ast.unparse(node)}"
         if any(isinstance(node, ast.FunctionDef) and node.name == "get_config" for node in tree.body):
             (tmp_path / "recipe.py").write_text(text)
-            assert isinstance(load_config(tmp_path / "recipe.py"), TrainConfig)
+            assert all(isinstance(part, TrainConfig) for part in load_recipe(tmp_path / "recipe.py"))
     assert found > 5
 
 

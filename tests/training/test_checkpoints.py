@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from mprnet_jax.checkpoints.bundle import Bundle, load_bundle
-from mprnet_jax.checkpoints.bundle_writer import TrainingCheckpoints, replace_bundle, save_bundle
+from mprnet_jax.checkpoints.bundle_writer import replace_bundle, save_bundle
 from mprnet_jax.model import init_params
 from mprnet_jax.support.errors import UserError
+from mprnet_jax.training.checkpoints import TrainingCheckpoints
 
 # Orbax leaves tasks of a read that failed to the garbage collector, which then grumbles.
 DAMAGED = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

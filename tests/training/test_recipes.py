@@ -7,21 +7,45 @@ import pytest
 from mprnet_jax.data.sources.source import read_names
 from mprnet_jax.data.sources.splits import split_by_scene
 from mprnet_jax.train import main
-from mprnet_jax.training.config import TrainConfig, load_config, to_json
-from mprnet_jax.training.optimizer import make_optimizer, make_schedule
+from mprnet_jax.training.config import to_json
+from mprnet_jax.training.recipes import load_recipe, override_recipe
+from mprnet_jax.training.timeline import Timeline
 
-CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))
+ROOT = Path(__file__).parents[2]
+CONFIGS = sorted((ROOT / "configs").rglob("*.py"))
+OFFICIAL = ROOT / "configs"
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_a_recipe_loads_and_says_how_to_run_it(path):
-    config = load_config(path)
-    assert isinstance(config, TrainConfig)
-    assert f"python -m mprnet_jax.train --config configs/{path.name}" in path.read_text()
-    schedule = make_schedule(config, steps_per_epoch=10)
-    make_optimizer(config, schedule)
-    assert 0 <= float(schedule(0)) <= config.learning_rate * (1 + 1e-6)  # float32
-    assert to_json(config)["model"]["n_feat"] == config.model.n_feat
+def test_a_recipe_loads_and_says_how_to_run_it_and_what_came(path):
+    text = path.read_text()
+    assert f"python -m mprnet_jax.train --config {path.relative_to(ROOT)}" in text
+    assert "dB" in text or "no result" in text
+    assert "runpy" not in text
+    assert "runs/" not in text
+    for part in load_recipe(path):
+        assert to_json(part)["model"] is None or to_json(part)["model"]["n_feat"] == part.model.n_feat
+        assert part.orientations is not None or part.init_from is not None
+        assert part.data_source
+        timeline = Timeline(part, crops=10 * part.batch_size)
+        for progress in (0.0, 0.03, 0.5, 1.0):
+            rate = timeline.at(1 + round(progress * ((timeline.total_steps or 1) - 1)), progress).learning_rate
+            assert 0 <= rate <= part.learning_rate * (1 + 1e-6)
+        assert timeline.at(timeline.total_steps or 9, 1.0).is_last
+
+
+def test_the_table_of_recipes_names_each_of_them():
+    table = (ROOT / "configs/README.md").read_text()
+    for path in CONFIGS:
+        assert f"--config {path.relative_to(ROOT)}" in table
+
+
+def official(name, steps):
+    """The only part of an official recipe, and its learning rate at a step, 0 is the first."""
+    (config,) = load_recipe(ROOT / f"configs/{name}.py")
+    timeline = Timeline(config, crops=steps * config.batch_size)
+    assert timeline.total_steps == config.epochs * steps
+    return lambda step: timeline.at(step + 1).learning_rate
 
 
 @pytest.mark.parametrize(
@@ -29,21 +53,33 @@ def test_a_recipe_loads_and_says_how_to_run_it(path):
     [("deblur", 132, {500: 1.868515e-4, 3000: 1.000055e-6}), ("derain", 857, {100: 1.345971e-4, 250: 1.008048e-6})],
 )
 def test_the_paired_recipes_have_the_official_learning_rates(name, steps, values):
-    schedule = make_schedule(load_config(CONFIGS[0].with_name(f"{name}.py")), steps_per_epoch=steps)
     for epoch, rate in values.items():
-        assert float(schedule(epoch * steps - 1)) == pytest.approx(rate, rel=1e-5)
+        assert official(name, steps)(epoch * steps - 1) == pytest.approx(rate, rel=1e-5)
 
 
-@pytest.mark.parametrize("name", ["denoise", "denoise_photos"])
+@pytest.mark.parametrize("name", ["denoise", "clean_photos"])
 def test_the_denoising_recipes_have_the_official_learning_rates(name):
-    schedule = make_schedule(load_config(CONFIGS[0].with_name(f"{name}.py")), steps_per_epoch=6000)
-    assert float(schedule(39 * 6000)) == pytest.approx(1.570224e-4, rel=1e-5)
-    assert float(schedule(79 * 6000)) == pytest.approx(5.544701e-5, rel=1e-5)
+    assert official(name, 6000)(39 * 6000) == pytest.approx(1.570224e-4, rel=1e-5)
+    assert official(name, 6000)(79 * 6000) == pytest.approx(5.544701e-5, rel=1e-5)
+
+
+@pytest.mark.parametrize(("name", "end"), [("deblur", 1e-6), ("derain", 1e-6), ("denoise", 5.5e-5)])
+@pytest.mark.parametrize("epochs", [2, 8, 300])
+def test_a_shortened_official_recipe_ends_at_the_rate_that_the_whole_one_ends_at(name, end, epochs):
+    """With --epochs alone: the cosine, the warm-up and MixUp keep their places in the run."""
+    (config,) = load_recipe(ROOT / f"configs/{name}.py")
+    (short,), notes = override_recipe([config], ["--epochs", str(epochs)], None, name)
+    assert short.epochs == epochs
+    assert not config.mixup_from_epoch or short.mixup_from_epoch <= max(1, epochs / 10)
+    assert notes == [] or f"with {epochs} epochs instead of {config.epochs}: " in notes[0]
+    timeline = Timeline(short, crops=10 * config.batch_size)
+    last = timeline.at(timeline.total_steps).learning_rate
+    assert last == pytest.approx(end, rel=0.1) if epochs == 300 else last < 0.9 * config.learning_rate
 
 
 def test_the_official_denoising_recipe_is_that_of_sidd():
     """80 epochs of 6,000 steps on patches of prepare_sidd, MixUp from epoch 6, L2 1e-8."""
-    config = load_config(CONFIGS[0].with_name("denoise.py"))
+    (config,) = load_recipe(OFFICIAL / "denoise.py")
     assert (config.patch_size, config.batch_size, config.epochs, config.crops) == (128, 16, 80, 1)
     assert (config.weight_decay, config.mixup_from_epoch, config.clip_before_loss) == (1e-8, 6, True)
     assert (config.loss, config.ema_decay, config.degradation) == ("charbonnier", 0, None)
@@ -55,7 +91,7 @@ def test_the_official_denoising_recipe_is_that_of_sidd():
 
 def test_help_explains_every_field(capsys):
     with pytest.raises(SystemExit) as stop:
-        main(["--config", str(CONFIGS[0].with_name("denoise_photos.py")), "--help"])
+        main(["--config", str(OFFICIAL / "clean_photos.py"), "--help"])
     assert stop.value.code == 0
     text = capsys.readouterr().out
     for words in (
@@ -69,4 +105,4 @@ def test_help_explains_every_field(capsys):
 
 
 def test_one_photo_in_ten_is_held_out():
-    assert len(read_names(CONFIGS[0].with_name("held_out.txt"))) == 12  # of 115
+    assert len(read_names(ROOT / "configs/shipped/held_out.txt")) == 12  # of 115

@@ -54,7 +54,7 @@ def test_four_devices_make_the_step_of_one(tiny, batch, plain, parts):
     state, measured = step(tiny, batch, sharded, mesh=mesh, accumulate=parts)
     assert_same(state, plain[0])
     for name in ("loss", "grad_norm", "psnr"):
-        np.testing.assert_allclose(measured[name], plain[1][name], rtol=1e-5)
+        np.testing.assert_allclose(getattr(measured, name), getattr(plain[1], name), rtol=1e-5)
 
 
 EIGHT_DEVICES = """
@@ -68,7 +68,7 @@ from tests.training.test_step import made_batch, step
 mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
 sharded = lambda x: jax.device_put(x, NamedSharding(mesh, PartitionSpec("data")))
 state, measured = step(TINY, made_batch(), sharded, mesh=mesh)
-np.savez(sys.argv[1], *jax.tree.leaves(state.params), loss=measured["loss"])
+np.savez(sys.argv[1], *jax.tree.leaves(state.params), loss=measured.loss)
 """
 
 
@@ -78,7 +78,7 @@ def test_eight_devices_make_the_step_of_one(tmp_path, plain):
     command = [sys.executable, "-c", EIGHT_DEVICES, str(tmp_path / "eight.npz")]
     subprocess.run(command, cwd=Path(__file__).parents[2], check=True, timeout=300)
     with np.load(tmp_path / "eight.npz") as eight:
-        np.testing.assert_allclose(eight["loss"], plain[1]["loss"], rtol=1e-6)
+        np.testing.assert_allclose(eight["loss"], plain[1].loss, rtol=1e-6)
         for number, leaf in enumerate(jax.tree.leaves(plain[0].params)):
             np.testing.assert_allclose(eight[f"arr_{number}"], leaf, atol=1e-6)
 
@@ -87,7 +87,7 @@ def test_parts_of_a_batch_make_the_step_of_the_whole(tiny, batch, plain):
     state, measured = step(tiny, batch, accumulate=4)
     assert_same(state, plain[0])
     for name in ("loss", "grad_norm", "psnr"):
-        np.testing.assert_allclose(measured[name], plain[1][name], rtol=1e-5)
+        np.testing.assert_allclose(getattr(measured, name), getattr(plain[1], name), rtol=1e-5)
 
 
 @pytest.mark.slow
@@ -108,9 +108,9 @@ def test_a_batch_that_is_not_finite_leaves_no_trace_but_a_count(tiny, batch):
     for count in (1, 2):
         state, measured = train_step(state, bad)
         jax.tree.map(np.testing.assert_array_equal, kept, jax.device_get((state.params, state.opt_state, state.ema)))
-        assert (measured["skipped"], measured["skipped_in_row"], state.step) == (count, count, 1 + count)
+        assert (measured.skipped, measured.skipped_in_row, state.step) == (count, count, 1 + count)
     state, measured = train_step(state, batch)
-    assert (measured["skipped"], measured["skipped_in_row"]) == (2, 0)
+    assert (measured.skipped, measured.skipped_in_row) == (2, 0)
     assert not np.array_equal(state.params["tail"]["kernel"], kept[0]["tail"]["kernel"])
 
 

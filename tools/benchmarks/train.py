@@ -80,7 +80,7 @@ def ours(
         nonlocal state
         state, measured = compiled(state, batch)
         jax.block_until_ready(state)
-        return measured["loss"]
+        return measured.loss
 
     return Contestant(run, np.asarray, seconds, networks.device_bytes(compiled))
 

@@ -1,8 +1,8 @@
 """Blind Gaussian denoising on clean photos of your own, with the published network's sizes. For a GPU or TPU.
 
-python -m mprnet_jax.train --config configs/denoise_photos.py --workdir runs/denoise_photos --data DIR
+python -m mprnet_jax.train --config configs/clean_photos.py --data photos
 Optimiser, learning rate, loss and batch are those of the official denoising recipe (SIDD, 80 epochs of 6,000 steps);
-the pictures are yours and the noise is made on the fly. Not run to its end yet: no scores.
+the pictures are yours and the noise is made on the fly. Not run to its end: no result.
 """
 
 from pathlib import Path
@@ -15,7 +15,10 @@ from mprnet_jax.training.config import TrainConfig
 def get_config() -> TrainConfig:
     return TrainConfig(
         model=PRESETS["denoising"],
+        task="denoising",
+        orientations="all",
         data=Path("photos"),
+        data_source="clean photographs, the larger the better",
         degradation=Noise(sigma=(5, 50)),
         loss="charbonnier",
         clip_before_loss=True,

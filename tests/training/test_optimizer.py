@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mprnet_jax.training.schedules import epoch_schedule, step_schedule
+from mprnet_jax.training.optimizer import epoch_schedule, step_schedule
 
 # recipe: (cosine_epochs, steps an epoch, {epoch from 1: learning rate}); obtained by running the official scheduler
 OFFICIAL = {
