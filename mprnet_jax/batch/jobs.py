@@ -17,6 +17,8 @@ from mprnet_jax.support.errors import UserError
 from mprnet_jax.support.paths import as_path, real
 
 SUFFIXES = (*images.SUFFIXES, *video.SUFFIXES)  # that are searched for in folders
+# What is counted as left out, beside endings.
+LINKED, FOLDERS, NO_ENDING = "linked folders", "folders (give --recursive)", "without an ending"
 REPORT_COPIES = "report_files"  # folder of the report's small copies in the output folder
 
 
@@ -45,7 +47,7 @@ class Naming:
         """For one file; `folder` is where its result belongs in the output. Raises UserError for unknown endings."""
         is_video = path.suffix.lower() in video.SUFFIXES
         ending = path.suffix if is_video else self.ending or path.suffix
-        if not is_video and ending.lower() not in images.FORMATS:
+        if not is_video and ending.lower() not in images.FORMATS and path.exists():  # else its reader says what it is
             raise UserError(
                 f"{path}: results cannot be written as {ending or 'a file without an ending'}; give --format png (or "
                 f"jpg, tif, webp) if it is a picture; videos end in {', '.join(video.SUFFIXES)}"
@@ -93,6 +95,7 @@ class Batch:
     existing: list[Job] = dataclasses.field(default_factory=list)  # the result exists and stays
     failures: list[UserError] = dataclasses.field(default_factory=list)
     left_out: Counter[str] = dataclasses.field(default_factory=Counter)  # of the folders, by ending or kind
+    own_results: int = 0  # in the input folders: what earlier runs wrote, which is not restored again
     record: SourceRecord | None = None  # of the output folder
 
     @classmethod
@@ -154,7 +157,7 @@ class Batch:
                 own += 1
                 continue
             yield naming.job(path, path.relative_to(root).parent)
-        self.left_out["result of an earlier run"] += own
+        self.own_results += own
 
     def _is_result(self, path: Path) -> bool:
         try:
@@ -163,13 +166,14 @@ class Batch:
             return False
 
     def left_out_note(self) -> str | None:
-        """One line on the files of the folders that are neither restored nor failures; None if there are none."""
-        counts = [
-            f"{count} {kind}{'s' if count > 1 and not kind.startswith('.') else ''}"
-            for kind, count in sorted(self.left_out.items())
-            if count
-        ]
-        return f"left out: {', '.join(counts)}; name a file to have it tried (with --format png)" if counts else None
+        """One line on what of the folders is neither restored nor a failure; None if there is nothing."""
+        counts = [f"{count} {kind}" for kind, count in sorted(self.left_out.items()) if count]
+        parts = []
+        if counts:
+            parts.append(f"left out: {', '.join(counts)}; name such a file to have it tried, with --format png")
+        if self.own_results:
+            parts.append(f"{self.own_results} files in the input folders are results of earlier runs, and left out")
+        return "; ".join(parts) or None
 
 
 def _each_once(jobs: Sequence[Job]) -> list[Job]:
@@ -190,14 +194,14 @@ def _count_others(root: Path, recursive: bool, without: set[Path]) -> Counter[st
         shown = [Path(folder, name) for name in folders if not name.startswith(".")]
         shown = [path for path in shown if real(path) not in without]
         links = [path for path in shown if path.is_symlink()]
-        counts["linked folder"] += len(links)
+        counts[LINKED] += len(links)
         if not recursive:
-            counts["folder"] += len(shown) - len(links)
+            counts[FOLDERS] += len(shown) - len(links)
         folders[:] = [path.name for path in shown if recursive and path not in links]
         for name in names:
             ending = Path(name).suffix.lower()
             if not name.startswith(".") and ending not in SUFFIXES:
-                counts[ending or "nameless ending"] += 1
+                counts[ending or NO_ENDING] += 1
     return counts
 
 

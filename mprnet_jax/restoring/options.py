@@ -153,7 +153,7 @@ def add_restore_options(
         if not declared.metadata or (only is not None and declared.name not in only):
             continue
         option = declared.metadata["option"] or f"--{declared.name.replace('_', '-')}"
-        text = _texts()[declared.name].replace("%", "%%")
+        text = _texts().get(declared.name, "see the documentation").replace("%", "%%")  # where there are no sources
         text = text[0].lower() + text[1:].removesuffix(".")
         if declared.default is False:
             parser.add_argument(option, dest=DEST + declared.name, action="store_true", help=text)

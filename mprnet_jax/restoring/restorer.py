@@ -19,7 +19,7 @@ from mprnet_jax.restoring import executables, shape_buckets
 from mprnet_jax.restoring.executables import Network
 from mprnet_jax.restoring.image_jobs import image_jobs
 from mprnet_jax.restoring.options import SMALLEST_SIDE, RestoreOptions
-from mprnet_jax.restoring.orientations import ORIENTATIONS, Orientation, turn
+from mprnet_jax.restoring.orientations import ORIENTATION_SETS, ORIENTATIONS, Orientation, turn
 from mprnet_jax.restoring.padding import up_to_multiple
 from mprnet_jax.restoring.tile_planner import TilePlanner
 from mprnet_jax.restoring.tiles import Tiles
@@ -100,11 +100,13 @@ class Restorer:
     @property
     def orientations(self) -> tuple[Orientation, ...]:
         """Those that self_ensemble averages over: under which the task of the weights is the same. Raises UserError."""
-        names = self.provenance.get(ORIENTATIONS_KEY, list(ORIENTATIONS))
+        names = self.provenance.get(ORIENTATIONS_KEY, "all")
+        if isinstance(names, str):
+            names = ORIENTATION_SETS.get(names, names)
         if not isinstance(names, list | tuple) or not names or not all(name in ORIENTATIONS for name in names):
             raise UserError(
-                f"the provenance of the checkpoint names orientations {names!r}; they must be some of "
-                f"{', '.join(ORIENTATIONS)}"
+                f"the provenance of the checkpoint names orientations {names!r}; they must be one of "
+                f"{', '.join(ORIENTATION_SETS)}, or a list of {', '.join(ORIENTATIONS)}"
             )
         return tuple(ORIENTATIONS[name] for name in names)
 

@@ -14,8 +14,8 @@ def check_not_forked() -> None:
     if _forked_after_start:
         raise UserError(
             "this process was forked (multiprocessing, a data loader, a preloading server) after JAX had started, and "
-            "would wait for ever; start processes by spawn: multiprocessing.get_context('spawn'), or make the Restorer "
-            "in the child alone"
+            "would wait for ever; start processes by spawn: multiprocessing.get_context('spawn'), or use JAX in the "
+            "children alone"
         )
 
 
