@@ -2,13 +2,13 @@
 
 import dataclasses
 import struct
-import warnings
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from PIL import Image
 
-from mprnet_jax.images.formats import png
+from mprnet_jax.images.formats import pillow, png
+from mprnet_jax.images.formats.picture import MAX_PIXELS, Refusal, check_size
 from mprnet_jax.support.errors import UserError
 
 PNG_KINDS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGBA"}  # colour type of the IHDR chunk
@@ -53,15 +53,14 @@ def read_header(file: BinaryIO) -> Header:
     if head.startswith(png.SIGNATURE):  # by hand, because Pillow hides 16 bits
         width, height, bits, colour = struct.unpack_from(">IIBB", head, 16)
         return Header(height, width, PNG_KINDS[colour], bits)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # on odd EXIF and many pixels
-        with Image.open(file) as picture:
-            width, height = picture.size
-            kind, bits = PILLOW_KINDS.get(picture.mode, (picture.mode, 8))
-            if picture.format == "TIFF":
-                bits = max(_tiff_bits(picture.tag_v2))
-            if picture.getexif().get(EXIF_ORIENTATION) in LYING:
-                width, height = height, width
+    with pillow.own_limit(), Image.open(file) as picture:
+        width, height = picture.size
+        check_size(width, height, MAX_PIXELS)
+        kind, bits = PILLOW_KINDS.get(picture.mode, (picture.mode, 8))
+        if picture.format == "TIFF":
+            bits = max(_tiff_bits(picture.tag_v2))
+        if picture.getexif().get(EXIF_ORIENTATION) in LYING:
+            width, height = height, width
     return Header(height, width, kind, bits)
 
 
@@ -75,6 +74,8 @@ def header_of(path: Path) -> Header:
     try:
         with path.open("rb") as file:
             return read_header(file)
+    except Refusal as error:
+        raise UserError(f"{path}: {error}") from None
     except OSError as error:
         reason = error.strerror if error.errno is not None else "not a picture"
         raise UserError(f"{path}: cannot be read ({reason}); export or download it again") from None

@@ -44,7 +44,7 @@ class Restorer:
     """
 
     config: MPRNetConfig
-    params: Params
+    params: Params = dataclasses.field(repr=False)
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Where the weights come from, and their licence. What restoring reads of it: `patch_size` (pixels, of training),
     and `orientations` (names of orientations.ORIENTATIONS under which the task is unchanged; all without it)."""
@@ -103,7 +103,11 @@ class Restorer:
         names = self.provenance.get(ORIENTATIONS_KEY, "all")
         if isinstance(names, str):
             names = ORIENTATION_SETS.get(names, names)
-        if not isinstance(names, list | tuple) or not names or not all(name in ORIENTATIONS for name in names):
+        if (
+            not isinstance(names, list | tuple)
+            or not names
+            or not all(isinstance(name, str) and name in ORIENTATIONS for name in names)
+        ):
             raise UserError(
                 f"the provenance of the checkpoint names orientations {names!r}; they must be one of "
                 f"{', '.join(ORIENTATION_SETS)}, or a list of {', '.join(ORIENTATIONS)}"

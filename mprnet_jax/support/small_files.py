@@ -20,11 +20,13 @@ def read_regular(path: Path, limit: int = LIMIT) -> bytes:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Add a line to an ordinary file, in one write: lines of several processes do not mix. Raises OSError."""
+    """Add a line to an ordinary file, in one write: lines of several processes do not mix. An empty line goes before it,
+    in case a killed process left half of one. Raises OSError.
+    """
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o666)
     try:
         if not stat.S_ISREG(os.fstat(file).st_mode):
             raise OSError(f"{path}: not an ordinary file")
-        os.write(file, line.encode() + b"\n")
+        os.write(file, b"\n" + line.encode() + b"\n")
     finally:
         os.close(file)

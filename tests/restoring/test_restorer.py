@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -10,6 +11,7 @@ from PIL import Image
 from mprnet_jax import images
 from mprnet_jax.checkpoints.bundle import Bundle
 from mprnet_jax.checkpoints.bundle_writer import save_bundle
+from mprnet_jax.checkpoints.pretrained import PRETRAINED
 from mprnet_jax.model import MPRNet, init_params
 from mprnet_jax.restoring import Restorer, executables
 from mprnet_jax.runtime import memory
@@ -159,3 +161,85 @@ def test_self_ensemble_commutes_with_flips_and_rotations(restorer, photo):
 def test_options_that_cannot_be_are_refused(restorer, changed, message):
     with pytest.raises(UserError, match=message):
         options(restorer, **changed)
+
+
+# --- orientations ---
+
+
+def test_self_ensemble_uses_those_orientations_alone_under_which_the_task_is_the_same(restorer, photo):
+    """Against the network alone, on the image and its mirror image."""
+    mirrored = dataclasses.replace(restorer, provenance={"orientations": ["rot0", "rot0_flip"]})
+    pixels = photo[:32, :40].astype(np.float32) / 255
+    calls = []
+    restored = options(mirrored, self_ensemble=True)(pixels, lambda *call: calls.append(call))
+    both = jax.jit(MPRNet(restorer.config).apply)({"params": restorer.params}, np.stack([pixels, pixels[:, ::-1]]))[0]
+    np.testing.assert_allclose(restored, np.clip((both[0] + both[1][:, ::-1]) / 2, 0, 1), atol=1e-5)
+    assert calls == [(1, 2), (2, 2)]
+    by_word = dataclasses.replace(restorer, provenance={"orientations": "mirror"})
+    np.testing.assert_array_equal(options(by_word, self_ensemble=True)(pixels), restored)
+
+
+@pytest.mark.parametrize("names", ["sideways", ["rot45"], [], 7, [["rot0"]]], ids=str)
+def test_orientations_that_there_are_not_are_refused(restorer, names):
+    with pytest.raises(UserError, match="they must be one of all, mirror, none, or a list of rot0, rot0_flip, rot90"):
+        dataclasses.replace(restorer, provenance={"orientations": names})
+
+
+def test_rain_falls_down_and_noise_and_blur_are_the_same_in_all_orientations():
+    found = {task: len(Restorer.from_pretrained(task).orientations) for task in PRETRAINED}
+    assert found == {"denoising": 8, "deblurring": 8, "deraining": 2}
+
+
+# --- values of the Python world ---
+
+
+def test_arrays_of_jax_are_taken_whatever_their_floating_type(restorer, photo):
+    pixels = photo[:32, :40]
+    np.testing.assert_array_equal(restorer(jnp.asarray(pixels)), restorer(pixels))
+    rounded = jnp.asarray(pixels / 255.0, jnp.bfloat16)
+    np.testing.assert_array_equal(restorer(rounded), restorer(np.asarray(rounded, np.float32)))
+
+
+def test_tensors_of_torch_are_taken_or_told_how(restorer, photo):
+    torch = pytest.importorskip("torch")
+    pixels = photo[:32, :40]
+    tensor = torch.from_numpy(pixels.copy())
+    np.testing.assert_array_equal(restorer(tensor), restorer(pixels))
+    with pytest.raises(UserError, match=r"tensor\.detach\(\)\.float\(\)\.cpu\(\)\.numpy\(\)"):
+        restorer((tensor / 255).requires_grad_())
+    with pytest.raises(UserError, match=r"got shape \(3, 32, 40\); move the channels to the end: transpose\(1, 2, 0\)"):
+        restorer(tensor.permute(2, 0, 1))
+
+
+def test_a_list_gives_a_list(restorer, photo):
+    pixels = photo[:32, :40]
+    first, second = restorer([pixels, Image.fromarray(pixels)])
+    np.testing.assert_array_equal(first, restorer(pixels))
+    assert isinstance(second, Image.Image)
+    with pytest.raises(UserError, match=r"got shape \(2, 32, 40, 3\); for several images give a list of them"):
+        restorer(np.stack([pixels, pixels]))
+
+
+def test_restorers_are_compared_and_hashed_and_say_that_they_cannot_be_jitted(restorer, photo):
+    again = options(restorer, stages=3)
+    assert restorer == restorer
+    assert restorer != again
+    assert len({restorer, again}) == 2
+    with pytest.raises(UserError, match=r"cannot be used inside jax.jit.*MPRNet\(restorer.config\).apply"):
+        jax.jit(restorer)(photo[:32, :40])
+
+
+def test_floats_beyond_0_and_1_give_what_a_file_of_them_would(restorer, photo):
+    rng = np.random.default_rng(0)
+    noisy = photo[:32, :40] / 255 + rng.normal(0, 0.3, (32, 40, 3))
+    assert noisy.min() < -0.1
+    assert noisy.max() > 1.1
+    np.testing.assert_array_equal(restorer(noisy), restorer(np.minimum(np.maximum(noisy, 0), 1)))
+
+
+def test_a_home_folder_and_an_address_are_understood(restorer, photo, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    images.write(tmp_path / "a.png", photo[:32, :40])
+    np.testing.assert_array_equal(restorer("~/a.png"), restorer(photo[:32, :40]))
+    with pytest.raises(UserError, match="^https://example.org/a.png: an address, not a file; download it"):
+        restorer("https://example.org/a.png")

@@ -55,3 +55,22 @@ with whole_file(Path({str(tmp_path)!r}) / "a") as temporary:
         remove_leftovers(tmp_path)
         assert list(tmp_path.iterdir()) == [temporary]
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+def test_without_replacing_what_came_meanwhile_stays(tmp_path, monkeypatch):
+    for link in (os.link, lambda *_: (_ for _ in ()).throw(PermissionError(1, "no hard links here"))):
+        monkeypatch.setattr(os, "link", link)
+        path = tmp_path / "a"
+        with whole_file(path, replace=False) as temporary:
+            temporary.write_text("first")
+        assert path.read_text() == "first"
+
+        def late(path=path):
+            with whole_file(path, replace=False) as temporary:
+                temporary.write_text("second")
+
+        with pytest.raises(FileExistsError):
+            late()
+        assert path.read_text() == "first"
+        assert [found.name for found in tmp_path.iterdir()] == ["a"]
+        path.unlink()

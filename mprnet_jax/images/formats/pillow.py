@@ -1,10 +1,12 @@
 """JPEG, WebP, BMP, PPM and GIF through Pillow, and PPM of 16 bits, which Pillow rounds to 8."""
 
+import contextlib
 import io
 import re
 import struct
 import threading
 import warnings
+from collections.abc import Iterator
 from typing import BinaryIO
 
 import numpy as np
@@ -60,9 +62,7 @@ def decode(file: BinaryIO, max_pixels: int) -> Picture:
 
 def _open(file: BinaryIO, max_pixels: int) -> Image.Image:
     """Read the header, and no more before the size is known to be safe."""
-    with _opening, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # on odd EXIF, which is kept as it is
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # it warns at 89 megapixels
+    with own_limit():
         try:
             picture = Image.open(file, formats=READABLE)
             check_size(*picture.size, max_pixels)
@@ -71,9 +71,20 @@ def _open(file: BinaryIO, max_pixels: int) -> Image.Image:
         except Image.UnidentifiedImageError:
             readable = "PNG, TIFF, JPEG, WebP, BMP, PPM, GIF"
             raise Refusal(f"not a picture in a format that can be read ({readable}); export it as PNG") from None
+    return picture
+
+
+@contextlib.contextmanager
+def own_limit() -> Iterator[None]:
+    """Inside, Pillow opens pictures of any size, for check_size to judge: its own limit warns at 89 megapixels and
+    refuses at 179, which phones have."""
+    with _opening, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on odd EXIF, which is kept as it is
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
         finally:
             Image.MAX_IMAGE_PIXELS = limit
-    return picture
 
 
 def encode(
