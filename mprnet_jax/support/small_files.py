@@ -20,7 +20,7 @@ def read_regular(path: Path, limit: int = LIMIT) -> bytes:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Add a line to an ordinary file, in one write: lines of several processes do not mix. An empty line goes before it,
+    """Add a line to an ordinary file, in one write: lines of several processes do not mix. An empty line goes before,
     in case a killed process left half of one. Raises OSError.
     """
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o666)
