@@ -289,3 +289,26 @@ def test_every_sample_picture_has_its_target_and_a_line_in_the_readme():
         for path in inputs:
             assert f"`{path.name}`" in readme
             assert np.shape(images.read(path)) == np.shape(images.read(folder / "target" / path.name))
+
+
+def test_a_record_that_cannot_be_written_is_told_and_the_pictures_are_done(tmp_path, folder, checkpoint, capsys):
+    (tmp_path / "out" / settings_record.NAME).mkdir(parents=True)
+    assert run("--checkpoint", checkpoint, "--input", folder, "--output", tmp_path / "out") == 2
+    output = capsys.readouterr()
+    assert visible(tmp_path / "out") == ["a.png", "b.jpg"]
+    assert "2 restored, 1 failed" in output.out
+    (line,) = output.err.splitlines()
+    assert "cannot be written (Is a directory)" in line
+
+
+def test_a_report_lists_pictures_whose_results_are_inside_the_input_folder(tmp_path, folder, checkpoint):
+    command = ("--checkpoint", checkpoint, "--input", folder, "--recursive", "--output", folder / "out", "--report")
+    for _ in range(2):
+        assert run(*command) == 0
+        assert "2 files; the slider" in (folder / "out" / "report.html").read_text()
+
+
+def test_what_a_folder_leaves_out_is_a_note(tmp_path, folder, checkpoint, capsys):
+    (folder / "c.heic").touch()
+    assert run("--checkpoint", checkpoint, "--input", folder, "--output", tmp_path / "out") == 0
+    assert "note: left out: 1 .heic; name such a file to have it tried" in capsys.readouterr().err

@@ -1,0 +1,28 @@
+"""Headers say what decoding will give."""
+
+import struct
+
+import pytest
+from PIL import Image
+
+from mprnet_jax.images.headers import header_of
+from mprnet_jax.support.errors import UserError
+
+
+def jpeg_that_claims(path, width, height):
+    """A small JPEG with the size of another one in its header, and turned by its EXIF."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("L", (16, 8)).save(path, "JPEG", exif=exif)
+    path.write_bytes(path.read_bytes().replace(struct.pack(">HH", 8, 16), struct.pack(">HH", height, width), 1))
+    return path
+
+
+def test_a_phones_200_megapixels_have_a_size(tmp_path):
+    header = header_of(jpeg_that_claims(tmp_path / "a.jpg", 16320, 12240))
+    assert (header.height, header.width) == (16320, 12240)
+
+
+def test_more_pixels_than_can_be_opened_are_refused_by_the_header_too(tmp_path):
+    with pytest.raises(UserError, match=r"a\.jpg: 60000x60000 is more than \d+ megapixels"):
+        header_of(jpeg_that_claims(tmp_path / "a.jpg", 60000, 60000))
