@@ -397,3 +397,17 @@ def test_an_option_that_cannot_be_is_one_line(data, bundle, tmp_path, capsys):
     options = ("--protocol", "custom", "--data", data, "--checkpoint", bundle, "--tile", 13)
     assert run(*options, "--output", tmp_path / "out") == 2
     assert "tile must be a multiple of 8" in refusals(capsys)[0]
+
+
+def test_every_option_of_restoring_reaches_the_network_and_programs_are_kept(data, bundle, tmp_path, monkeypatch):
+    kept = []
+    monkeypatch.setattr(evaluate, "use_compile_cache", lambda: kept.append(True))
+    options = ("--stage", "1", "--tlc", "--patch-size", "16", "--tile", "96", "--halo", "8", "--batch", "2")
+    command = ("--protocol", "custom", "--data", data, "--limit", "1", "--skip-input", "--output")
+    assert run(*command, tmp_path / "o", "--checkpoint", bundle, *options, "--devices", "2", "--save-restored") == 0
+    restorer = Restorer.from_pretrained(bundle, stages=1, tlc=True, patch_size=16, tile=96, halo=8)
+    (path,) = (tmp_path / "o" / "restored").iterdir()
+    np.testing.assert_array_equal(images.read(path), restorer(images.read(data / "input" / path.name)))
+    assert kept
+    assert run(*command, tmp_path / "p", "--restored", tmp_path / "restored", "--no-compile-cache") == 0
+    assert len(kept) == 1

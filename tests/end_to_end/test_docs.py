@@ -128,9 +128,9 @@ def test_python_on_the_pages_imports_what_exists(tmp_path):
                 assert all(hasattr(module, name.name) for name in node.names), f"{page.name}: {ast.unparse(node)}"
                 found += 1
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("from_pretrained"):
-                from mprnet_jax import Restorer
+                from mprnet_jax import RestoreOptions
 
-                fields = {field.name for field in dataclasses.fields(Restorer)}
+                fields = {field.name for field in dataclasses.fields(RestoreOptions)}
                 assert {keyword.arg for keyword in node.keywords} <= fields, f"{page.name}: {ast.unparse(node)}"
         if any(isinstance(node, ast.FunctionDef) and node.name == "get_config" for node in tree.body):
             (tmp_path / "recipe.py").write_text(text)
