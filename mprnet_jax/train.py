@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mprnet_jax.support.command_line import Parser, path_option
 from mprnet_jax.support.errors import UserError, exit_on_user_error
-from mprnet_jax.support.interrupts import ending_at_once
+from mprnet_jax.support.interrupts import ending_at_once, hold
 
 COMMAND = "mprnet_jax.train"
 EPILOG = f"""examples:
@@ -106,6 +106,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    hold()  # Ctrl-C while Python starts a second time
     from mprnet_jax.runtime.huge_pages import restart_with_huge_pages
 
     restart_with_huge_pages()

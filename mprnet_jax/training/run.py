@@ -56,7 +56,7 @@ def train(
     """
     workdir = Path(workdir)
     bundle_folder, checkpoints_folder = workdir / "bundle", workdir / "checkpoints"
-    clock = Clock(config.minutes, at_the_end=("validation", "save", "bundle"))
+    clock = Clock(config.minutes)
     with raise_on_all_processes():
         if resume and not any(checkpoints_folder.glob("*")):
             raise UserError(f"{workdir}: no checkpoint to go on from; correct --workdir, or leave out --resume")
@@ -64,8 +64,6 @@ def train(
         config = completed(config, start_bundle)
         source, sets = open_data(config)
         timeline = Timeline(config, length(source), jax.device_count() * config.accumulate)
-    if not sets:
-        clock.at_the_end = ("save", "bundle")
     check_alike("recipes", fingerprint(to_json(config)))
     check_alike("pictures", fingerprint([list(source.names), *(list(each.source.names) for each in sets)]))
 
@@ -297,7 +295,7 @@ def describe(
 def notices(config: TrainConfig, timeline: Timeline, source: Source) -> list[str]:
     """What of a run is probably not as it was meant, each in a line."""
     lines = []
-    if timeline.last_rate() > config.learning_rate / 2:
+    if config.cosine_epochs and timeline.last_rate() > config.learning_rate / 2:
         lines.append(
             f"the learning rate ends at {timeline.last_rate():.2g}, near its peak of {config.learning_rate:.2g}: "
             "cosine_epochs is longer than the run"
