@@ -10,9 +10,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mprnet_jax.support.command_line import Parser, path_option
+from mprnet_jax.support.command_line import Parser, add_cache_option, path_option
 from mprnet_jax.support.errors import UserError, exit_on_user_error
-from mprnet_jax.support.interrupts import ending_at_once
+from mprnet_jax.support.interrupts import ending_at_once, hold
 
 COMMAND = "mprnet_jax.train"
 EPILOG = f"""examples:
@@ -55,7 +55,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--accept-other-data", action="store_true", help="go on with other pictures than the run was started with"
     )
-    parser.add_argument("--no-compile-cache", action="store_true", help="keep no compiled programs in ~/.cache")
+    add_cache_option(parser)
     several = parser.add_argument_group("several processes, which share the folders; each runs this command")
     several.add_argument(
         "--distributed", action="store_true", help="let JAX find the others: SLURM, TPU pods, Open MPI"
@@ -106,6 +106,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    hold()  # Ctrl-C while Python starts a second time
     from mprnet_jax.runtime.huge_pages import restart_with_huge_pages
 
     restart_with_huge_pages()

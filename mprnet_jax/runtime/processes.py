@@ -123,11 +123,12 @@ class Agreed(NamedTuple):
     """What all processes know alike."""
 
     stopping: bool  # any of them was asked to stop
-    progress: float  # of the lead, float32
+    progress: float  # of the lead, 0 to 1
+    change_cost: float  # of the lead: progress that a change of the patch size takes
 
 
 class StopFlags:
-    """Stop and failure flags of all processes, and the lead's progress, exchanged between the steps.
+    """Stop and failure flags of all processes, and the lead's clock, exchanged between the steps.
 
     Each step enqueues a maximum over all devices; it is read one step late, so that the host never blocks on the
     devices. In a run of one process nothing is sent, and nothing is late.
@@ -138,7 +139,7 @@ class StopFlags:
         replicated = NamedSharding(mesh, PartitionSpec())
         self._maximum: Callable = jax.jit(lambda flags: jnp.max(flags, axis=0), out_shardings=replicated)
         self._published: list[jax.Array | np.ndarray] = []
-        self._known = np.zeros(2, np.float32)  # worst flag, progress
+        self._known = np.zeros(3, np.float32)  # worst flag, progress, cost of a change
         self.error: UserError | None = None  # of this process
 
     @contextlib.contextmanager
@@ -151,10 +152,12 @@ class StopFlags:
                 raise
             self.error = self.error or error
 
-    def publish(self, stop: bool, progress: float = 0.0) -> None:
-        """Send what this process wants with the step that was just started. All must call this."""
+    def publish(self, stop: bool, progress: float = 0.0, change_cost: float = 0.0) -> None:
+        """Send what this process wants with the step that was just started. All must call this; of the clock, what the
+        lead says counts."""
         wanted = FAILED if self.error else STOP if stop else 0
-        mine = np.array([wanted, progress if is_lead() else 0.0], np.float32)
+        clock = (progress, change_cost) if is_lead() else (0.0, 0.0)
+        mine = np.array([wanted, *clock], np.float32)
         if jax.process_count() == 1:
             self._published.append(mine)
             return
@@ -172,7 +175,7 @@ class StopFlags:
             latest = latest or self._known[0] > 0
         if self._known[0] == FAILED:
             raise_together(self.error)
-        return Agreed(bool(self._known[0] == STOP), float(self._known[1]))
+        return Agreed(bool(self._known[0] == STOP), *map(float, self._known[1:]))
 
 
 @contextlib.contextmanager

@@ -9,14 +9,20 @@ from collections.abc import Iterator
 INTERRUPTED = 130  # exit code, as shells have it
 
 
+def hold() -> None:
+    """Let SIGINT wait until ending_at_once() answers it, also while this process becomes another program."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+
 @contextlib.contextmanager
 def ending_at_once(command: str) -> Iterator[None]:
     """Within the block SIGINT ends the process with a line and exit code 130.
 
     Python's own KeyboardInterrupt comes between two of its instructions: in the middle of somebody's import, whose
     traceback it becomes or which swallows it, or only after a compiler that runs for minutes. Here a thread hears of
-    the signal as soon as it is there. Nothing is cleaned up: use it where files are whole at every moment. While
-    another handler is set within the block, it alone decides.
+    the signal as soon as it is there, unless something holds the GIL. Nothing is cleaned up: use it where files are
+    whole at every moment. While another handler is set within the block, it alone decides.
     """
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
@@ -33,6 +39,8 @@ def ending_at_once(command: str) -> Iterator[None]:
     before = signal.signal(signal.SIGINT, ignore)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     threading.Thread(target=wait, daemon=True).start()
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     try:
         yield
     finally:

@@ -107,6 +107,12 @@ class Loop:
             mesh=mesh,
         )
         self.draws_curves = is_lead() and curves.can_draw()
+        clock.at_the_end = (
+            "save",
+            "bundle",
+            *(["validation"] if sets else []),
+            *(["curves"] if self.draws_curves else []),
+        )
         # These change:
         self.pace = Pace()
         self.best: float | None = None  # mean gain in dB of the best validation
@@ -148,7 +154,8 @@ class Loop:
         if self.phase == at.phase:
             return
         self.close_batches()
-        self.compiled, memory_line = self.compile(state, at.phase)
+        with self.clock.measuring("change"):
+            self.compiled, memory_line = self.compile(state, at.phase)
         self.batches = self.open_batches(at.phase, step)
         if self.config.patch_sizes:
             memory_line = f"patches of {at.phase.patch_size} pixels, {at.phase.batch_size} a step; {memory_line}"
@@ -226,18 +233,19 @@ class Loop:
         with contextlib.closing(self), self.bar(start) as bar, self.open_log(bar, start) as log:
             if start == 0 and self.config.minutes is not None:
                 self.validate(state, 0, 0.0, log)  # where the run begins, and how long a validation takes
+            self.prepare(state, self.timeline.at(start + 1), start + 1, log.say)
             agreed = self.agree(stop)
             if start == 0 and agreed.progress >= 1:
                 raise UserError(f"setting up took {self.clock.seconds:.0f} s, all of the time; give more --minutes")
             for step in itertools.count(start + 1):
-                at = self.timeline.at(step, agreed.progress)
+                at = self.timeline.at(step, agreed.progress, agreed.change_cost)
                 self.prepare(state, at, step, log.say)
                 batch = self.next_batch(at.phase, measured)
                 state, measured = self.compiled(state, batch, np.float32(at.learning_rate))
                 self.pace.count(at.phase.batch_size)
                 bar.update()
 
-                self.flags.publish(bool(stop), self.clock.progress(self.pace.step_seconds))
+                self.publish(stop)
                 due = self.due(step, at)
                 agreed = self.flags.poll(latest=any(due))
                 if due.read:
@@ -270,8 +278,12 @@ class Loop:
 
     def agree(self, stop: list[int]) -> Agreed:
         """What all processes know, at once; between the steps it is exchanged behind them."""
-        self.flags.publish(bool(stop), self.clock.progress())
+        self.publish(stop)
         return self.flags.poll(latest=True)
+
+    def publish(self, stop: list[int]) -> None:
+        """Tell the other processes what this one wants, and how late it is."""
+        self.flags.publish(bool(stop), self.clock.progress(self.pace.step_seconds), self.clock.cost("change"))
 
     def due(self, step: int, at: Position) -> Due:
         config = self.config
@@ -352,7 +364,8 @@ class Loop:
     def draw(self) -> None:
         """Draw curves.png, where matplotlib is there."""
         if self.draws_curves:
-            curves.draw(self.workdir)
+            with self.clock.measuring("curves"):
+                curves.draw(self.workdir)
             self.drawn = time.monotonic()
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import tyro
 
 from mprnet_jax.support.errors import UserError
+from mprnet_jax.support.paths import as_path
 from mprnet_jax.training.config import LENGTHS, TrainConfig
 
 WARM_UP_SHARE = 4  # a run of fewer epochs than four times its warm-up gets a shorter one
@@ -25,7 +26,7 @@ def load_recipe(path: str | Path) -> list[TrainConfig]:
 
     Raises UserError if there is no such file or it gives no recipe.
     """
-    path = Path(path).expanduser()
+    path = as_path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such config file; the recipes are in configs/, for example configs/denoise.py")
     try:
@@ -140,7 +141,7 @@ def unboxed(text: str) -> str:
 
 
 def override_recipe(
-    recipe: Sequence[TrainConfig], arguments: Sequence[str], part: int | None, path: str
+    recipe: Sequence[TrainConfig], arguments: Sequence[str], part: int | None, path: str | Path
 ) -> tuple[list[TrainConfig], list[str]]:
     """The parts of a recipe with the fields that the arguments give to all of them, or to `part` (1 is the first)
     alone; and what was adapted to them, in words. `path`: of the recipe, for --help."""

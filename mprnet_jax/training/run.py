@@ -17,16 +17,17 @@ import jax
 from mprnet_jax.backends import dispatch
 from mprnet_jax.checkpoints.bundle import SUMS, Bundle, load_bundle
 from mprnet_jax.checkpoints.bundle_writer import save_bundle
-from mprnet_jax.checkpoints.pretrained import bundle_path
+from mprnet_jax.checkpoints.pretrained import TASKS, bundle_path, task_of, task_orientations
 from mprnet_jax.data.sources import open_folder
 from mprnet_jax.data.sources.source import Source, length, read_names
 from mprnet_jax.images.headers import header_of
 from mprnet_jax.model import Params, count_parameters, init_params
 from mprnet_jax.runtime.processes import check_alike, is_lead, raise_on_all_processes, stop_requests
 from mprnet_jax.support.errors import UserError
+from mprnet_jax.support.paths import as_path
 from mprnet_jax.training import validation
 from mprnet_jax.training.checkpoints import TrainingCheckpoints
-from mprnet_jax.training.config import LENGTHS, TrainConfig, to_json, with_types
+from mprnet_jax.training.config import LENGTHS, ORIENTATIONS, TrainConfig, to_json, with_types
 from mprnet_jax.training.loop import Loop, explaining_out_of_memory
 from mprnet_jax.training.timeline import Clock, Timeline
 from mprnet_jax.training.validation import HELD_OUT, ValidationSet
@@ -56,7 +57,7 @@ def train(
     """
     workdir = Path(workdir)
     bundle_folder, checkpoints_folder = workdir / "bundle", workdir / "checkpoints"
-    clock = Clock(config.minutes, at_the_end=("validation", "save", "bundle"))
+    clock = Clock(config.minutes)
     with raise_on_all_processes():
         if resume and not any(checkpoints_folder.glob("*")):
             raise UserError(f"{workdir}: no checkpoint to go on from; correct --workdir, or leave out --resume")
@@ -64,8 +65,6 @@ def train(
         config = completed(config, start_bundle)
         source, sets = open_data(config)
         timeline = Timeline(config, length(source), jax.device_count() * config.accumulate)
-    if not sets:
-        clock.at_the_end = ("save", "bundle")
     check_alike("recipes", fingerprint(to_json(config)))
     check_alike("pictures", fingerprint([list(source.names), *(list(each.source.names) for each in sets)]))
 
@@ -172,8 +171,10 @@ def load_start(config: TrainConfig, start: Path | None = None) -> Bundle | None:
     """
     if config.init_from is None and start is None:
         return None
-    path = bundle_path(Path(config.init_from or start).expanduser())
+    path = bundle_path(config.init_from or start)
     bundle = load_bundle(path)
+    about = {"task": task_of(path, bundle.provenance), "orientations": task_orientations(path, bundle.provenance)}
+    bundle = dataclasses.replace(bundle, provenance={**about, **bundle.provenance})
     if config.init_from_sha256:
         found = hashlib.sha256((path / SUMS).read_bytes()).hexdigest()
         if found != config.init_from_sha256:
@@ -201,19 +202,14 @@ def completed(config: TrainConfig, start: Bundle | None) -> TrainConfig:
             f"{', '.join(f'{field} {theirs}, not {ours}' for field, (theirs, ours) in differing.items())}); "
             f"add {options}, or start from another bundle"
         )
-    inherited = {name: config_value(start, name) for name in ("task", "orientations")}
+    task, names = start.provenance.get("task"), start.provenance.get("orientations") or ORIENTATIONS["all"]
+    inherited = next((word for word, known in ORIENTATIONS.items() if list(known) == list(names)), "none")
     return dataclasses.replace(
         config,
         model=start.config,
-        task=config.task or inherited["task"],
-        orientations=config.orientations or inherited["orientations"] or "all",
+        task=config.task or (task if task in TASKS else None),
+        orientations=config.orientations or inherited,
     )
-
-
-def config_value(bundle: Bundle, name: str) -> str | None:
-    """What a bundle's provenance says of itself, if it is a word."""
-    value = bundle.provenance.get(name)
-    return value if isinstance(value, str) else None
 
 
 def first_params(config: TrainConfig, start: Bundle | None) -> Callable[[], Params]:
@@ -229,13 +225,13 @@ def open_data(config: TrainConfig) -> tuple[Source, list[ValidationSet]]:
 
     Raises UserError that says what is wrong with a folder, or what is missing and where to get it.
     """
-    folder = Path(config.data).expanduser()
+    folder = as_path(config.data)
     if not folder.is_dir():
         raise UserError(missing_data(config))
     source, held_out = open_folder.open_split(
         folder,
         crops=config.crops,
-        held_out=read_names(Path(config.held_out).expanduser()) if config.held_out else frozenset(),
+        held_out=read_names(as_path(config.held_out)) if config.held_out else frozenset(),
         validation_share=config.validation_share,
         scene_separator=config.scene_separator,
     )
@@ -297,7 +293,7 @@ def describe(
 def notices(config: TrainConfig, timeline: Timeline, source: Source) -> list[str]:
     """What of a run is probably not as it was meant, each in a line."""
     lines = []
-    if timeline.last_rate() > config.learning_rate / 2:
+    if config.cosine_epochs and timeline.last_rate() > config.learning_rate / 2:
         lines.append(
             f"the learning rate ends at {timeline.last_rate():.2g}, near its peak of {config.learning_rate:.2g}: "
             "cosine_epochs is longer than the run"
@@ -324,7 +320,7 @@ def bundle_of(config: TrainConfig, command: str, params: Params, **reached: Any)
         "source": "trained by mprnet_jax.train",
         "command": command,
         "task": config.task,
-        "orientations": config.orientations,
+        "orientations": list(ORIENTATIONS[config.orientations]),
         "patch_size": config.last_patch_size,
         "degradation": with_types(config.degradation),
         "config": to_json(config),

@@ -119,11 +119,19 @@ class Timeline:
         phase = next(phase for phase in reversed(self.phases) if phase.first_epoch <= epoch)
         return phase.first_step + round((epoch - phase.first_epoch) * phase.steps_per_epoch)
 
-    def at(self, step: int, progress: float = 0.0) -> Position:
-        """The position of a step, 1 is the first; `progress` (0 to 1) counts for runs by the clock alone."""
+    def at(self, step: int, progress: float = 0.0, change_cost: float = 0.0) -> Position:
+        """The position of a step, 1 is the first.
+
+        `progress` (0 to 1) counts for runs by the clock alone, and so does `change_cost`, the progress that a change of
+        the patch size takes (it compiles): a size that nothing of the run would be left for is not begun.
+        """
         is_last = progress >= 1 if self.total_steps is None else step >= self.total_steps
         if self.total_steps is None:
-            while len(self.phases) < len(self._ends) and progress >= self._ends[len(self.phases) - 1]:
+            while (
+                len(self.phases) < len(self._ends)
+                and progress >= self._ends[len(self.phases) - 1]
+                and progress + change_cost < 1
+            ):
                 self.phases.append(self._phase(len(self.phases), step, self.phases[-1].epochs_before(step)))
         phase = next(phase for phase in reversed(self.phases) if phase.first_step <= step)
         epoch = phase.epochs_before(step)
@@ -151,8 +159,8 @@ class Timeline:
 class Clock:
     """Wall time of a run, over all its stops, against the budget that it has; and how long the end will take.
 
-    What follows the last step (validation, checkpoint, bundle) has to fit in too: their times are measured whenever
-    they happen, and that much of the budget is kept for them.
+    What follows the last step (validation, checkpoint, bundle, curves) has to fit in too: their times are measured
+    whenever they happen, and that much of the budget is kept for them.
     """
 
     def __init__(self, minutes: float | None, at_the_end: Sequence[str] = ()) -> None:
@@ -174,7 +182,7 @@ class Clock:
 
     @contextlib.contextmanager
     def measuring(self, what: str) -> Iterator[None]:
-        """Measure something that will also happen after the last step; the latest time counts."""
+        """Measure something that happens more than once; the latest time counts."""
         begun = time.monotonic()
         yield
         self._measured[what] = time.monotonic() - begun
@@ -184,11 +192,15 @@ class Clock:
         if self._budget is None:
             return 0.0
         kept = FIRST_GUESS * self._budget
-        if self._measured:
-            longest = max(self._measured.values())  # stands for what has not happened yet
-            kept = SAFETY * sum(self._measured.get(what, longest) for what in self.at_the_end)
+        known = [self._measured[what] for what in self.at_the_end if what in self._measured]
+        if known:  # the longest stands for what has not happened yet
+            kept = SAFETY * sum(self._measured.get(what, max(known)) for what in self.at_the_end)
         # The step that is told that it is the last one is still to run, and so may be the one before it.
         left_for_steps = self._budget - kept - 2 * step_seconds
         reached = self.seconds / left_for_steps if left_for_steps > 0 else 1.0
         self._progress = max(self._progress, min(1.0, reached))
         return self._progress
+
+    def cost(self, what: str) -> float:
+        """Share of the budget that something took when it was measured last; 0 if never, or without a budget."""
+        return SAFETY * self._measured.get(what, 0.0) / self._budget if self._budget else 0.0

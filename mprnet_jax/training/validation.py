@@ -19,6 +19,7 @@ from mprnet_jax.data.sources import open_folder
 from mprnet_jax.data.sources.source import Source
 from mprnet_jax.model import MPRNet, Params
 from mprnet_jax.support.errors import UserError
+from mprnet_jax.support.paths import as_path
 
 CROP = 256  # pixels, side of the centre crop of each held-out picture
 STRIPS = 4  # pictures of a set of which a strip is made
@@ -72,7 +73,7 @@ def named_folders(entries: Sequence[Path]) -> dict[str, Path]:
             raise UserError(f"validation_data: {entry!r} should be FOLDER or NAME=FOLDER")
         if name in found:
             raise UserError(f"validation_data: two sets are called {name}; write NAME=FOLDER, each with its own name")
-        found[name] = Path(folder).expanduser()
+        found[name] = as_path(folder)
     return found
 
 

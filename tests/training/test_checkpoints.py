@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import resource
 import subprocess
 
@@ -11,6 +12,7 @@ import pytest
 
 from mprnet_jax.checkpoints.bundle import Bundle, load_bundle
 from mprnet_jax.checkpoints.bundle_writer import replace_bundle, save_bundle
+from mprnet_jax.checkpoints.orbax_errors import quiet_orbax
 from mprnet_jax.model import init_params
 from mprnet_jax.support.errors import UserError
 from mprnet_jax.training.checkpoints import TrainingCheckpoints
@@ -207,6 +209,33 @@ def test_a_full_disk_leaves_nothing_of_a_bundle(tmp_path, bundle, small_files):
     with pytest.raises(UserError, match=r"a: cannot be written \(File too large\); check the folder and the space"):
         save_bundle(tmp_path / "a", dataclasses.replace(bundle, params=params))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"gain": "high"}', b'{"psnr": 30.0}', b'{"gain": NaN}', None])
+def test_a_damaged_score_does_not_keep_a_run_from_going_on(tmp_path, content):
+    with TrainingCheckpoints(tmp_path, best=1) as checkpoints:
+        for step in (1, 2):
+            checkpoints.save(step, state(step)[0], {"note": step}, score=float(step))
+    path = tmp_path / "1" / "metrics" / "metrics"
+    assert path.is_file()
+    path.unlink()
+    path.mkdir() if content is None else path.write_bytes(content)
+    with TrainingCheckpoints(tmp_path, latest=1, best=1) as checkpoints:
+        restored, about, damaged = checkpoints.restore_latest(state(0)[1])
+        assert (float(restored["w"][0, 0]), about["note"], damaged) == (2, 2, [])
+        checkpoints.save(3, state(3)[0], {}, score=1.5)
+    with TrainingCheckpoints(tmp_path, latest=1, best=1) as checkpoints:
+        assert checkpoints.steps() == [2, 3]
+
+
+def test_tasks_of_orbax_that_failed_beside_the_first_are_not_printed():
+    """asyncio tells of them when they are collected, with a traceback, after the one line of the error itself."""
+    quiet_orbax()
+    logger = logging.getLogger("asyncio")
+    record = lambda message: logger.makeRecord("asyncio", logging.ERROR, "file", 1, message, (), None)
+    assert not logger.filter(record("Task exception was never retrieved\nfuture: <Task finished"))
+    assert not logger.filter(record("Future exception was never retrieved"))
+    assert logger.filter(record("something else"))
 
 
 def test_the_best_by_score_is_kept_beside_the_newest(tmp_path):

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import io
 import itertools
 import json
@@ -21,16 +22,31 @@ from mprnet_jax import images
 from mprnet_jax.checkpoints.bundle import Bundle, load_bundle
 from mprnet_jax.checkpoints.bundle_writer import save_bundle
 from mprnet_jax.checkpoints.pretrained import PRETRAINED
+from mprnet_jax.data.degradations.compression import Jpeg
+from mprnet_jax.data.degradations.mixture import Chain, Mixture
 from mprnet_jax.data.degradations.noise import Noise, PoissonNoise
+from mprnet_jax.data.sources.source import length
 from mprnet_jax.model import PRESETS, init_params
 from mprnet_jax.restoring import Restorer
+from mprnet_jax.restoring import orientations as restoring_orientations
 from mprnet_jax.support.errors import UserError
 from mprnet_jax.train import main
-from mprnet_jax.training.config import TrainConfig, to_json
+from mprnet_jax.training.config import ORIENTATIONS, TrainConfig, to_json
 from mprnet_jax.training.log import JsonLines, Log, Pace
 from mprnet_jax.training.loop import explaining_out_of_memory
-from mprnet_jax.training.run import completed, first_params, load_start, open_data, train
+from mprnet_jax.training.run import (
+    bundle_of,
+    completed,
+    describe,
+    first_params,
+    load_start,
+    notices,
+    open_data,
+    train,
+    train_parts,
+)
 from mprnet_jax.training.step import Measured
+from mprnet_jax.training.timeline import Timeline
 from mprnet_jax.training.validation import Score
 from mprnet_jax.training.workdir import keep_config
 from tests.helpers.photos import made_photo
@@ -307,6 +323,182 @@ def test_a_run_can_start_from_weights_that_ship(config):
         first_params(light, load_start(light))(),
         load_bundle(PRETRAINED["denoising"]).params,
     )
+
+
+def test_a_bundle_says_its_task_its_orientations_and_all_parts_of_its_degradation(config):
+    parts = Mixture((Noise(), Chain((PoissonNoise(), Jpeg((80, 90))))), (1.0, 1.0))
+    config = dataclasses.replace(config, task="deraining", orientations="mirror", degradation=parts)
+    said = bundle_of(completed(config, None), "command", {}, step=3).provenance
+    assert (said["task"], said["orientations"], said["patch_size"], said["step"]) == (
+        "deraining",
+        ["rot0", "rot0_flip"],
+        16,
+        3,
+    )
+    first, second = said["degradation"]["parts"]
+    assert (said["degradation"]["type"], first["type"], second["type"]) == ("Mixture", "Noise", "Chain")
+    assert [step["type"] for step in second["steps"]] == ["PoissonNoise", "Jpeg"]
+    assert second["steps"][1]["quality"] == [80, 90]
+    json.dumps(said)
+
+
+def test_names_of_orientations_are_those_that_restoring_knows():
+    for names in ORIENTATIONS.values():
+        assert set(names) <= set(restoring_orientations.ORIENTATIONS)
+    assert len(set(ORIENTATIONS["all"])) == 8
+
+
+def test_sizes_task_and_orientations_come_from_the_bundle_that_a_run_starts_from(config):
+    tuned = dataclasses.replace(config, model=None, init_from=Path("deraining"))
+    found = completed(tuned, load_start(tuned))
+    assert (found.model, found.task, found.orientations) == (PRESETS["light"], "deraining", "mirror")
+    assert completed(dataclasses.replace(tuned, task="denoising"), load_start(tuned)).task == "denoising"
+    assert completed(config, None).orientations == "all"
+    with pytest.raises(UserError, match="model is None, which takes the sizes of a start bundle; name one"):
+        dataclasses.replace(config, model=None)
+
+
+def test_another_start_bundle_than_the_one_with_the_recipes_sha256_is_refused(tmp_path, config):
+    for seed in (1, 2):
+        save_bundle(tmp_path / f"start{seed}", Bundle(config.model, init_params(config.model, seed), {}))
+    right = hashlib.sha256((tmp_path / "start1" / "SHA256SUMS").read_bytes()).hexdigest()
+    named = dataclasses.replace(config, init_from_sha256=right, init_from=tmp_path / "start1")
+    assert load_start(named).config == config.model
+    with pytest.raises(
+        UserError, match="start2: not the bundle that this recipe starts from .* --init-from-sha256 None"
+    ):
+        load_start(dataclasses.replace(named, init_from=tmp_path / "start2"))
+    assert load_start(dataclasses.replace(named, init_from=tmp_path / "start2", init_from_sha256=None)) is not None
+
+
+def test_missing_data_are_one_line_with_source_layouts_check_and_option(config):
+    missing = dataclasses.replace(config, data=Path("none/here"), data_source="Photos of example.org")
+    with pytest.raises(UserError) as told:
+        open_data(missing)
+    for words in (
+        "none/here: no such folder",
+        "this recipe needs Photos of example.org",
+        "input/ and target/",
+        "clean photos",
+        "mprnet_jax.data.build",
+        "tools/check_data.py",
+        "--data FOLDER",
+    ):
+        assert words in str(told.value)
+    assert "\n" not in str(told.value)
+    with pytest.raises(UserError) as told:
+        open_data(dataclasses.replace(missing, degradation=None))
+    assert "clean photos" not in str(told.value)
+
+
+def test_validation_takes_the_held_out_pictures_and_several_named_folders(tmp_path, config, photo):
+    for side in ("input", "target"):
+        images.write(tmp_path / "real" / side / "a.png", photo)
+    several = dataclasses.replace(config, validation_data=(Path(f"mine={tmp_path / 'real'}"), config.data))
+    _, sets = open_data(several)
+    assert [(each.name, len(each.pairs)) for each in sets] == [("held out", 1), ("mine", 1), (str(config.data), 5)]
+    one = dataclasses.replace(config, validation_data=tmp_path / "real")  # as recipes wrote it before
+    assert [each.name for each in open_data(one)[1]] == ["held out", str(tmp_path / "real")]
+
+
+def test_what_is_probably_not_as_it_was_meant_is_said_at_the_start(config):
+    source, _ = open_data(config)  # photos of 96 x 128
+    said = lambda **fields: notices(
+        dataclasses.replace(config, **fields), Timeline(dataclasses.replace(config, **fields), 10), source
+    )
+    assert said() == []
+    assert (
+        "4 of 4 pictures are smaller than the patches of 104 pixels, first 0.png, 128 x 96" in said(patch_size=104)[0]
+    )
+    assert "4 of 4" in said(patch_sizes=(16, 104))[0]
+    official = {"schedule": "epochs", "cosine_epochs": 2997}
+    assert "the learning rate ends at 0.002, near its peak" in said(**official)[0]
+
+
+def test_the_start_is_told_in_words(config):
+    source, sets = open_data(config)
+    line = describe(config, Timeline(config, length(source)), 0, 1234, source, sets)
+    assert "step 0 of 12 (2 an epoch), 1,234 parameters in float32, 4 clean photos to train on (2 crops each" in line
+    assert "validation on 1 held out, devices: 4 x cpu" in line
+    assert "(" + "'" not in line
+    assert "CleanPhotos" not in line
+
+
+def test_parts_are_trained_in_order_each_from_the_one_before(tmp_path, config, monkeypatch):
+    calls = []
+
+    def fake(config, workdir, command, start, **options):
+        calls.append((config.seed, workdir.name, start and start.relative_to(tmp_path).as_posix(), options))
+        (workdir / "bundle").mkdir(parents=True)
+        return workdir / "bundle"
+
+    monkeypatch.setattr("mprnet_jax.training.run.train", fake)
+    parts = [dataclasses.replace(config, seed=seed) for seed in (1, 2, 3)]
+    with pytest.raises(
+        UserError, match=r"part1/bundle: part 2 starts from this bundle, which is not there; train part 1"
+    ):
+        train_parts(parts, tmp_path, part=2)
+    assert train_parts(parts, tmp_path, resume=False) == tmp_path / "part3" / "bundle"
+    assert calls == [
+        (1, "part1", None, {"resume": False}),
+        (2, "part2", "part1/bundle", {"resume": False}),
+        (3, "part3", "part2/bundle", {"resume": False}),
+    ]
+    del calls[:]
+    (tmp_path / "part2" / "bundle").rmdir()
+    train_parts(parts, tmp_path, part=2)
+    assert calls == [(2, "part2", "part1/bundle", {})]
+    with pytest.raises(UserError, match=r"--part must be in 1\.\.3, got 4"):
+        train_parts(parts, tmp_path, part=4)
+
+
+def test_a_run_stopped_in_one_part_does_not_begin_the_next(tmp_path, config, monkeypatch):
+    calls = []
+    monkeypatch.setattr("mprnet_jax.training.run.train", lambda *_, **__: calls.append(1))
+    assert train_parts([config, config], tmp_path) is None
+    assert calls == [1]
+
+
+@pytest.mark.slow
+def test_a_run_by_the_clock_ends_within_its_minutes_and_goes_on_under_the_same_budget(tmp_path, config, monkeypatch):
+    """With two patch sizes and two validation sets: how long it takes, what it leaves, where a stopped one goes on."""
+    budget = 4.0  # minutes: enough for a busy machine to compile two steps
+    by_clock = dataclasses.replace(
+        config,
+        epochs=None,
+        minutes=budget,
+        patch_sizes=(16, 24),
+        validation_data=(Path(f"again={config.data}"),),
+        log_every=1,
+        validate_every=10**6,
+        save_every=10**6,
+    )
+    write = Log.write
+
+    def stop_early(self, **measured):
+        write(self, **measured)
+        if measured["step"] == 5 and "loss" in measured:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    begun = time.monotonic()
+    monkeypatch.setattr(Log, "write", stop_early)
+    assert train(by_clock, tmp_path / "run") is None
+    used = time.monotonic() - begun
+    monkeypatch.undo()
+    begun = time.monotonic()
+    assert train(by_clock, tmp_path / "run") == tmp_path / "run" / "bundle"
+    assert 0.5 * 60 * budget < used + time.monotonic() - begun <= 60 * budget
+    lines = log_of(tmp_path / "run")
+    steps = [line for line in lines if "loss" in line]
+    assert [line["step"] for line in steps] == list(range(1, len(steps) + 1))
+    assert [line["progress"] for line in steps] == sorted(line["progress"] for line in steps)
+    assert steps[-1]["lr"] == pytest.approx(by_clock.final_learning_rate)
+    last = [line for line in lines if line["step"] == len(steps) and "validation_psnr" in line]
+    assert [line["set"] for line in last] == ["held out", "again"]
+    mean = [line["validation_mean_gain"] for line in lines if "validation_mean_gain" in line]
+    assert mean[-1] == pytest.approx(np.mean([line["validation_gain"] for line in last]), abs=1e-3)
+    bundle = load_bundle(tmp_path / "run" / "bundle")
+    assert (bundle.provenance["patch_size"], bundle.provenance["step"]) == (24, len(steps))
 
 
 def test_steps_that_stay_not_finite_stop_the_run_with_the_remedy(tmp_path, config, monkeypatch):
