@@ -7,11 +7,8 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
-import logging
 import os
-import re
 import shutil
-import sys
 import uuid
 import zlib
 from collections.abc import Iterable, Iterator
@@ -24,6 +21,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from mprnet_jax.checkpoints.bundle import SUMS, Bundle
+from mprnet_jax.checkpoints.orbax_errors import quiet_orbax, system_error
 from mprnet_jax.runtime.processes import failing_together, raise_together
 from mprnet_jax.support.errors import UserError
 
@@ -55,31 +53,15 @@ def _write_sums(folder: Path) -> None:
     (folder / SUMS).write_text("".join(lines), encoding="utf-8")
 
 
-def _system_error(error: Exception) -> str | None:
-    """Why a file could not be written, in the system's words; None if that is not what the error is about.
-
-    Orbax writes through TensorStore, which makes a ValueError of what the system answers.
-    """
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    match = re.search(r"os_error_code='(\d+)'", str(error))
-    return os.strerror(int(match[1])) if match else None
-
-
 @functools.cache
-def _quiet_orbax() -> None:
-    """From now on, keep what Orbax says about a write that fails off the screen: hundreds of lines of tracebacks from
-    its threads, some after the error itself was raised to whoever saves. Also its remarks on checkpoints without score.
-    """
-    logging.getLogger("absl").addFilter(lambda record: "/orbax/" not in record.pathname)
-    hook = sys.unraisablehook
+def _quiet_orbax() -> contextlib.AbstractContextManager[None]:
+    """For TrainingCheckpoints, which write in the background."""
+    quiet = quiet_orbax()
+    quiet.__enter__()
+    return quiet
 
-    def leave_out(unraisable: Any) -> None:
-        # TensorStore's, for every write that was under way when another one failed.
-        if str(unraisable.exc_value) != "Event loop is closed":
-            hook(unraisable)
 
-    sys.unraisablehook = leave_out
+_system_error = system_error
 
 
 def _alone() -> ocp.Checkpointer:
@@ -104,20 +86,19 @@ def save_bundle(path: str | Path, bundle: Bundle) -> None:
     The folder appears whole or not at all. Raises UserError if it exists (a bundle is never overwritten) or cannot be
     written.
     """
-    path = Path(path).absolute()
+    path = Path(os.path.realpath(path))  # TensorStore writes to no path with .. in it
     if path.exists():
         raise UserError(f"{path} exists; choose another folder or remove it first")
-    _quiet_orbax()
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     params = jax.tree.map(np.asarray, bundle.params)
     try:
-        with _alone() as checkpointer:
+        with quiet_orbax(), _alone() as checkpointer:
             checkpointer.save(
                 temporary,
                 args=ocp.args.Composite(
                     params=ocp.args.StandardSave(params),
                     config=ocp.args.JsonSave(dataclasses.asdict(bundle.config)),
-                    provenance=ocp.args.JsonSave(bundle.provenance),
+                    provenance=ocp.args.JsonSave(bundle.provenance.to_json()),
                 ),
             )
         # Orbax notes the folder's path of the moment, which is nobody's business where the bundle goes next.
@@ -126,7 +107,7 @@ def save_bundle(path: str | Path, bundle: Bundle) -> None:
         _write_sums(temporary)
         temporary.rename(path)
     except Exception as error:
-        reason = _system_error(error)
+        reason = system_error(error)
         if reason is None:
             raise
         raise UserError(f"{path}: cannot be written ({reason}); check the folder and the space left") from error
@@ -138,7 +119,7 @@ def save_bundle(path: str | Path, bundle: Bundle) -> None:
 def replace_bundle(path: str | Path, bundle: Bundle) -> None:
     """Write a bundle in place of the one that is there; at every moment one of the two is whole, there or at
     `<path>.old` or `<path>.new`."""
-    path = Path(path).absolute()
+    path = Path(os.path.realpath(path))
     new, old = (path.with_name(path.name + ending) for ending in (".new", ".old"))
     # A run may have been killed between the renames below: the whole bundle that it left goes back to its place first.
     for left in (new, old):
