@@ -2,9 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from mprnet_jax.support.errors import UserError
 from mprnet_jax.support.paths import as_path
@@ -12,9 +10,6 @@ from mprnet_jax.support.paths import as_path
 TASKS = ("deblurring", "denoising", "deraining")
 WEIGHTS = Path(__file__).parent.parent / "weights"
 SAMPLES = Path(__file__).parent.parent / "samples"  # a folder for each task
-# Flips and rotations under which a task is the same, by the names of restoring's ORIENTATIONS, where they are not all:
-# turned rain would fall sideways or upwards.
-TASK_ORIENTATIONS = {"deraining": ("rot0", "rot0_flip")}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,18 +54,6 @@ def bundle_path(name_or_path: str | Path) -> Path:
     if not os.path.lexists(path):
         raise UserError(f"{name}: neither a task ({', '.join(TASKS)}) nor a checkpoint folder; check the spelling")
     return path
-
-
-def task_of(path: Path, provenance: Mapping[str, Any]) -> str | None:
-    """What a bundle was trained for, by its provenance or, for one that ships, its place; None if nobody says."""
-    said = (provenance.get(key) for key in ("task", "official"))
-    ships = (model.task for model in MODELS.values() if model.path == path)
-    return next((task for task in (*said, *ships) if task in TASKS), None)
-
-
-def task_orientations(path: Path, provenance: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """Orientations under which a bundle's task is the same, if its task is known not to have all eight."""
-    return TASK_ORIENTATIONS.get(task_of(path, provenance))
 
 
 def list_models() -> str:

@@ -16,8 +16,6 @@ ORIENTATIONS: Mapping[str, Orientation] = MappingProxyType(
     }
 )
 """By the names that a bundle's provenance uses: rot0, rot0_flip (left-right), rot90 ... rot270_flip."""
-ORIENTATION_SETS = {"all": tuple(ORIENTATIONS), "mirror": ("rot0", "rot0_flip"), "none": ("rot0",)}
-"""Words that a provenance may use for some of them."""
 
 
 def turn(image: np.ndarray, quarters: int, flipped: bool, back: bool = False) -> np.ndarray:

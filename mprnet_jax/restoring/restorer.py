@@ -13,13 +13,14 @@ from PIL import Image
 from mprnet_jax import images
 from mprnet_jax.backends import dispatch
 from mprnet_jax.checkpoints.bundle import load_bundle
-from mprnet_jax.checkpoints.pretrained import bundle_path, task_orientations
+from mprnet_jax.checkpoints.pretrained import bundle_path
+from mprnet_jax.checkpoints.provenance import Provenance
 from mprnet_jax.model import SIZE_MULTIPLE, MPRNetConfig, Params
 from mprnet_jax.restoring import executables, shape_buckets
 from mprnet_jax.restoring.executables import Network
 from mprnet_jax.restoring.image_jobs import image_jobs
 from mprnet_jax.restoring.options import SMALLEST_SIDE, RestoreOptions
-from mprnet_jax.restoring.orientations import ORIENTATION_SETS, ORIENTATIONS, Orientation, turn
+from mprnet_jax.restoring.orientations import ORIENTATIONS, Orientation, turn
 from mprnet_jax.restoring.padding import up_to_multiple
 from mprnet_jax.restoring.tile_planner import TilePlanner
 from mprnet_jax.restoring.tiles import Tiles
@@ -31,7 +32,6 @@ Progress = Callable[[int, int], None]  # parts of an image that are done, of how
 LARGEST_FLOAT = 4.0  # noise may reach out of [0, 1], but not this far: such an array is in another range
 ROWS_AT_ONCE = 256  # of an image, where whole copies would fill the memory
 SHAPES = 8  # that pictures of many sizes are padded to
-ORIENTATIONS_KEY = "orientations"  # of the provenance: those under which the task is the same
 
 
 @dataclasses.dataclass(frozen=True, eq=False)  # equal is what is the same object: arrays are not compared
@@ -45,13 +45,18 @@ class Restorer:
 
     config: MPRNetConfig
     params: Params = dataclasses.field(repr=False)
-    provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """Where the weights come from, and their licence. What restoring reads of it: `patch_size` (pixels, of training),
-    and `orientations` (names of orientations.ORIENTATIONS under which the task is unchanged; all without it)."""
+    provenance: Provenance = dataclasses.field(default_factory=Provenance)
+    """Where the weights come from, and their licence; a mapping becomes a Provenance. What restoring reads of it:
+    `patch_size` (pixels, of training) and the orientations under which the task is unchanged."""
     options: RestoreOptions = dataclasses.field(default_factory=RestoreOptions)
 
     def __post_init__(self) -> None:
         check_not_forked()
+        if not isinstance(self.provenance, Provenance):
+            try:
+                object.__setattr__(self, "provenance", Provenance.from_json(self.provenance))
+            except ValueError as error:
+                raise UserError(str(error)) from error
         count = jax.local_device_count()
         if not self.devices or not set(self.devices) <= set(range(count)):
             raise UserError(f"devices must be in 0..{count - 1}, got {self.options.devices}")
@@ -60,7 +65,6 @@ class Restorer:
                 "the checkpoint does not say which patches it was trained on; tlc needs patch_size: give the side of "
                 "the training patch (--patch-size 256 for the official checkpoints)"
             )
-        _ = self.orientations  # raises for names that there are not
 
     @classmethod
     def from_pretrained(
@@ -73,13 +77,8 @@ class Restorer:
         """
         check_not_forked()
         options = (options or RestoreOptions()).replace(**changed)
-        path = bundle_path(name_or_path)
-        bundle = load_bundle(path)
-        provenance = bundle.provenance
-        by_task = task_orientations(path, provenance)
-        if ORIENTATIONS_KEY not in provenance and by_task is not None:
-            provenance = {**provenance, ORIENTATIONS_KEY: list(by_task)}
-        return cls(bundle.config, bundle.params, provenance, options)
+        bundle = load_bundle(bundle_path(name_or_path))
+        return cls(bundle.config, bundle.params, bundle.provenance, options)
 
     def with_options(self, **changed: Any) -> "Restorer":
         """The same weights with other options, by the names of RestoreOptions' fields. Raises UserError."""
@@ -88,7 +87,7 @@ class Restorer:
     @property
     def window(self) -> int | None:
         """Side of the window of the local means in pixels; None without tlc, or if the patch size is not known."""
-        patch_size = self.options.patch_size or self.provenance.get("patch_size")
+        patch_size = self.options.patch_size or self.provenance.patch_size
         return patch_size * 3 // 2 if self.options.tlc and patch_size else None
 
     @property
@@ -99,20 +98,8 @@ class Restorer:
 
     @property
     def orientations(self) -> tuple[Orientation, ...]:
-        """Those that self_ensemble averages over: under which the task of the weights is the same. Raises UserError."""
-        names = self.provenance.get(ORIENTATIONS_KEY, "all")
-        if isinstance(names, str):
-            names = ORIENTATION_SETS.get(names, names)
-        if (
-            not isinstance(names, list | tuple)
-            or not names
-            or not all(isinstance(name, str) and name in ORIENTATIONS for name in names)
-        ):
-            raise UserError(
-                f"the provenance of the checkpoint names orientations {names!r}; they must be one of "
-                f"{', '.join(ORIENTATION_SETS)}, or a list of {', '.join(ORIENTATIONS)}"
-            )
-        return tuple(ORIENTATIONS[name] for name in names)
+        """Those that self_ensemble averages over: under which the task of the weights is the same."""
+        return tuple(ORIENTATIONS[name] for name in self.provenance.unchanged_under)
 
     def __call__(self, image: Any, progress: Progress | None = None) -> Any:
         """Restore one image of any size from 1 x 1; the answer has its size.

@@ -17,13 +17,6 @@ from mprnet_jax.model import MPRNetConfig
 from mprnet_jax.support.errors import UserError
 
 LENGTHS = ("epochs", "steps", "minutes")  # fields that say how long a run is: exactly one of them is set
-# Quarter turns, after a left-right flip or not, by the names that a bundle's provenance has for them.
-MIRROR = ("rot0", "rot0_flip")
-ORIENTATIONS = {
-    "all": tuple(f"rot{angle}{flip}" for angle in (0, 90, 180, 270) for flip in ("", "_flip")),
-    "mirror": MIRROR,
-    "none": MIRROR[:1],
-}
 
 
 @dataclasses.dataclass(frozen=True)

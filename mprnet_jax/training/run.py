@@ -17,7 +17,8 @@ import jax
 from mprnet_jax.backends import dispatch
 from mprnet_jax.checkpoints.bundle import SUMS, Bundle, load_bundle
 from mprnet_jax.checkpoints.bundle_writer import save_bundle
-from mprnet_jax.checkpoints.pretrained import TASKS, bundle_path, task_of, task_orientations
+from mprnet_jax.checkpoints.pretrained import TASKS, bundle_path
+from mprnet_jax.checkpoints.provenance import ORIENTATION_SETS
 from mprnet_jax.data.sources import open_folder
 from mprnet_jax.data.sources.source import Source, length, read_names
 from mprnet_jax.images.headers import header_of
@@ -27,7 +28,7 @@ from mprnet_jax.support.errors import UserError
 from mprnet_jax.support.paths import as_path
 from mprnet_jax.training import validation
 from mprnet_jax.training.checkpoints import TrainingCheckpoints
-from mprnet_jax.training.config import LENGTHS, ORIENTATIONS, TrainConfig, to_json, with_types
+from mprnet_jax.training.config import LENGTHS, TrainConfig, to_json, with_types
 from mprnet_jax.training.loop import Loop, explaining_out_of_memory
 from mprnet_jax.training.timeline import Clock, Timeline
 from mprnet_jax.training.validation import HELD_OUT, ValidationSet
@@ -173,8 +174,6 @@ def load_start(config: TrainConfig, start: Path | None = None) -> Bundle | None:
         return None
     path = bundle_path(config.init_from or start)
     bundle = load_bundle(path)
-    about = {"task": task_of(path, bundle.provenance), "orientations": task_orientations(path, bundle.provenance)}
-    bundle = dataclasses.replace(bundle, provenance={**about, **bundle.provenance})
     if config.init_from_sha256:
         found = hashlib.sha256((path / SUMS).read_bytes()).hexdigest()
         if found != config.init_from_sha256:
@@ -202,8 +201,8 @@ def completed(config: TrainConfig, start: Bundle | None) -> TrainConfig:
             f"{', '.join(f'{field} {theirs}, not {ours}' for field, (theirs, ours) in differing.items())}); "
             f"add {options}, or start from another bundle"
         )
-    task, names = start.provenance.get("task"), start.provenance.get("orientations") or ORIENTATIONS["all"]
-    inherited = next((word for word, known in ORIENTATIONS.items() if list(known) == list(names)), "none")
+    task, unchanged = start.provenance.task, set(start.provenance.unchanged_under)
+    inherited = next((word for word, names in ORIENTATION_SETS.items() if set(names) == unchanged), "none")
     return dataclasses.replace(
         config,
         model=start.config,
@@ -320,7 +319,7 @@ def bundle_of(config: TrainConfig, command: str, params: Params, **reached: Any)
         "source": "trained by mprnet_jax.train",
         "command": command,
         "task": config.task,
-        "orientations": list(ORIENTATIONS[config.orientations]),
+        "orientations": config.orientations,
         "patch_size": config.last_patch_size,
         "degradation": with_types(config.degradation),
         "config": to_json(config),

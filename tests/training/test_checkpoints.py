@@ -1,6 +1,7 @@
 """Bundles and training checkpoints: what is saved comes back, and damage is noticed."""
 
 import dataclasses
+import hashlib
 import json
 import logging
 import resource
@@ -117,7 +118,10 @@ def test_sizes_that_are_no_network_are_refused(tmp_path, bundle):
     save_bundle(tmp_path / "a", bundle)
     sizes = {**dataclasses.asdict(bundle.config), "n_feat": -3}
     (tmp_path / "a" / "config" / "metadata").write_text(json.dumps(sizes))
-    (tmp_path / "a" / "SHA256SUMS").write_text("")
+    (tmp_path / "a" / "SHA256SUMS").unlink()
+    files = [path for path in (tmp_path / "a").rglob("*") if path.is_file()]
+    sums = [f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.relative_to(tmp_path / 'a')}\n" for p in files]
+    (tmp_path / "a" / "SHA256SUMS").write_text("".join(sums))
     with pytest.raises(UserError, match="n_feat must be a positive whole number"):
         load_bundle(tmp_path / "a")
 
@@ -230,12 +234,13 @@ def test_a_damaged_score_does_not_keep_a_run_from_going_on(tmp_path, content):
 
 def test_tasks_of_orbax_that_failed_beside_the_first_are_not_printed():
     """asyncio tells of them when they are collected, with a traceback, after the one line of the error itself."""
-    quiet_orbax()
     logger = logging.getLogger("asyncio")
     record = lambda message: logger.makeRecord("asyncio", logging.ERROR, "file", 1, message, (), None)
-    assert not logger.filter(record("Task exception was never retrieved\nfuture: <Task finished"))
-    assert not logger.filter(record("Future exception was never retrieved"))
-    assert logger.filter(record("something else"))
+    with quiet_orbax():
+        assert not logger.filter(record("Task exception was never retrieved\nfuture: <Task finished"))
+        assert not logger.filter(record("Future exception was never retrieved"))
+        assert logger.filter(record("something else"))
+    assert logger.filter(record("Future exception was never retrieved"))  # as it was before
 
 
 def test_the_best_by_score_is_kept_beside_the_newest(tmp_path):
