@@ -107,7 +107,7 @@ def network_candidate(label: str, restorers: dict[str, Restorer], unrounded: boo
         sha256=sha256_of_params(first.params),
         sha256_of="each parameter's name, type, shape and bytes, in order of the names",
         config=dataclasses.asdict(first.config),
-        provenance=first.provenance,
+        provenance=dict(first.provenance),
     )
     seconds: dict[str, list[float]] = {name: [] for name in restorers}
 
