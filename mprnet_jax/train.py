@@ -7,6 +7,7 @@ at the end, bundle/. Both are what `python -m mprnet_jax.infer --checkpoint` tak
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -68,6 +69,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the options and train."""
+    begun = time.monotonic()
     argv = list(sys.argv[1:] if argv is None else argv)
     parser = make_parser()
     own, overrides = parser.parse_known_args(argv)
@@ -102,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for line in [*([] if own.workdir else [f"workdir: {workdir}"]), *notes]:
             run.say(line)
         options = {"resume": own.resume, "accept_other_data": own.accept_other_data}
-        run.train_parts(parts, workdir, command, own.part, **options)
+        run.train_parts(parts, workdir, command, own.part, seconds_before=time.monotonic() - begun, **options)
 
 
 if __name__ == "__main__":

@@ -144,7 +144,10 @@ def override_recipe(
     recipe: Sequence[TrainConfig], arguments: Sequence[str], part: int | None, path: str | Path
 ) -> tuple[list[TrainConfig], list[str]]:
     """The parts of a recipe with the fields that the arguments give to all of them, or to `part` (1 is the first)
-    alone; and what was adapted to them, in words. `path`: of the recipe, for --help."""
+    alone; and what was adapted to them, in words. `path`: of the recipe, for --help.
+
+    A start bundle that the arguments give is that of the first part: the others start from the part before them.
+    """
     parts, notes = list(recipe), []
     for index, config in enumerate(recipe):
         if part in (None, index + 1):
@@ -155,5 +158,8 @@ def override_recipe(
                 prog=f"python -m mprnet_jax.train --config {path}",
                 description=f"Fields of {path}, all of which can be given here:",
             )
+            if part is None and index > 0:
+                start = {name: getattr(config, name) for name in ("init_from", "init_from_sha256")}
+                parts[index] = dataclasses.replace(parts[index], **start)
             notes += adapted
     return parts, list(dict.fromkeys(notes))

@@ -46,11 +46,13 @@ def train(
     resume: bool = False,
     start: Path | None = None,
     accept_other_data: bool = False,
+    seconds_before: float = 0.0,
 ) -> Path | None:
     """Run a recipe to its end, from the latest checkpoint in the workdir if there is one (`resume`: there must be one).
 
     `start`: a bundle to start from where the recipe names none, as the parts of a recipe do. `accept_other_data`: go
-    on although the pictures are others than those that the run was started with.
+    on although the pictures are others than those that the run was started with. `seconds_before`: of a time budget,
+    what was used before this call.
 
     Returns the bundle's folder, or None if Ctrl-C or SIGTERM stopped the run (after saving). In a run of several
     processes all call this, and see the same workdir; each gets what process 0 wrote.
@@ -59,6 +61,7 @@ def train(
     workdir = Path(workdir)
     bundle_folder, checkpoints_folder = workdir / "bundle", workdir / "checkpoints"
     clock = Clock(config.minutes)
+    clock.add(seconds_before)
     with raise_on_all_processes():
         if resume and not any(checkpoints_folder.glob("*")):
             raise UserError(f"{workdir}: no checkpoint to go on from; correct --workdir, or leave out --resume")
@@ -147,6 +150,7 @@ def train_parts(
         bundle = train(parts[number - 1], workdir / f"part{number}", command, start=before, **options)
         if bundle is None:
             return None
+        options.pop("seconds_before", None)  # of the first part
     return bundle
 
 

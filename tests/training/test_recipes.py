@@ -6,6 +6,7 @@ import pytest
 
 from mprnet_jax.data.sources.source import read_names
 from mprnet_jax.data.sources.splits import split_by_scene
+from mprnet_jax.support.errors import UserError
 from mprnet_jax.train import main
 from mprnet_jax.training.config import to_json
 from mprnet_jax.training.recipes import load_recipe, override_recipe
@@ -75,6 +76,48 @@ def test_a_shortened_official_recipe_ends_at_the_rate_that_the_whole_one_ends_at
     timeline = Timeline(short, crops=10 * config.batch_size)
     last = timeline.at(timeline.total_steps).learning_rate
     assert last == pytest.approx(end, rel=0.1) if epochs == 300 else last < 0.9 * config.learning_rate
+
+
+def test_a_start_bundle_that_is_given_is_that_of_the_first_part():
+    """The others start from the part before them, or the parts would be for nothing."""
+    recipe = load_recipe(ROOT / "configs/shipped/deraining.py")
+    options = ["--init-from", "denoising", "--init-from-sha256", "None", "--data", "elsewhere"]
+    parts, _ = override_recipe(recipe, options, None, "deraining.py")
+    assert [str(part.data) for part in parts] == ["elsewhere"] * 5
+    assert [part.init_from and str(part.init_from) for part in parts] == ["denoising", None, None, None, None]
+    assert parts[0].init_from_sha256 is None
+    parts, _ = override_recipe(recipe, options, 3, "deraining.py")
+    assert [part.init_from and part.init_from.name for part in parts] == [
+        "denoising_light",
+        None,
+        "denoising",
+        None,
+        None,
+    ]
+
+
+def test_lengths_replace_each_other():
+    recipe = [load_recipe(ROOT / f"configs/{name}.py")[0] for name in ("deblur", "denoise")]
+    for option, value in (("--minutes", 20.0), ("--steps", 7), ("--epochs", 9)):
+        parts, _ = override_recipe(recipe, [option, f"{value:g}"], None, "recipe.py")
+        for part in parts:
+            lengths = {name: getattr(part, name) for name in ("epochs", "steps", "minutes")}
+            assert {name: given for name, given in lengths.items() if given is not None} == {option[2:]: value}
+    with pytest.raises(UserError, match="exactly one of epochs, steps, minutes, got epochs, steps"):
+        override_recipe(recipe, ["--steps", "5", "--epochs", "5"], None, "recipe.py")
+
+
+def test_a_recipe_may_be_a_list_of_parts_and_nothing_else(tmp_path):
+    modules = {"pathlib": "Path", "mprnet_jax.training.config": "TrainConfig", "mprnet_jax.model": "PRESETS"}
+    head = "".join(f"from {module} import {name}\n" for module, name in modules.items())
+    part = "TrainConfig(PRESETS['light'], Path('photos'), epochs={}, warmup_epochs=0)"
+    path = tmp_path / "recipe.py"
+    path.write_text(f"{head}def get_config():\n    return [{part.format(1)}, {part.format(2)}]\n")
+    assert [config.epochs for config in load_recipe(path)] == [1, 2]
+    for wrong in ("[]", f"[{part.format(1)}, 3]", "'text'", "None"):
+        path.write_text(f"{head}def get_config():\n    return {wrong}\n")
+        with pytest.raises(UserError, match="no recipe; a config file defines"):
+            load_recipe(path)
 
 
 def test_the_official_denoising_recipe_is_that_of_sidd():
