@@ -119,8 +119,7 @@ class Restorer:
 
         - H W 3 array of uint8, or of uint16 -> an array of the same type
         - H W 3 float array in [0, 1] (beyond it clipped) -> H W 3 float32 array in [0, 1]
-        - what NumPy takes for such an array without a copy of its own making: jax.Array, torch.Tensor on the CPU ->
-          NumPy array, as above
+        - the same as a jax.Array, or a torch.Tensor on the CPU -> NumPy array, as above
         - path of a picture -> H W 3 uint8 array, uint16 if the picture has 16 bits a channel
         - PIL image -> PIL image, RGB
         - list of any of these -> list
