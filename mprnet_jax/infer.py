@@ -18,7 +18,7 @@ from mprnet_jax.support.errors import EXIT_USER_ERROR, UserError, exit_on_user_e
 from mprnet_jax.support.progress import say
 
 COMMAND = "mprnet_jax.infer"
-SCROLLED_AWAY = 10  # files; after so many, what failed is told once more at the end
+SCROLLED_AWAY = 10  # files; from so many on, failures are listed once more at the end
 SHARE_HELP = """do only the I-th of N parts, so that N processes or machines share a folder: --share 2/5; auto: what the
 batch system says (SLURM, Open MPI, Kubernetes, TPU pods)"""
 EPILOG = """examples:

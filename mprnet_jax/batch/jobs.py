@@ -31,6 +31,7 @@ class Job(NamedTuple):
 
     @property
     def is_video(self) -> bool:
+        """By the ending of the source."""
         return self.source.suffix.lower() in video.SUFFIXES
 
 
@@ -47,7 +48,9 @@ class Naming:
         """For one file; `folder` is where its result belongs in the output. Raises UserError for unknown endings."""
         is_video = path.suffix.lower() in video.SUFFIXES
         ending = path.suffix if is_video else self.ending or path.suffix
-        if not is_video and ending.lower() not in images.FORMATS and path.exists():  # else its reader says what it is
+        if (
+            not is_video and ending.lower() not in images.FORMATS and path.exists()
+        ):  # else opening it reports the failure
             raise UserError(
                 f"{path}: results cannot be written as {ending or 'a file without an ending'}; give --format png (or "
                 f"jpg, tif, webp) if it is a picture; videos end in {', '.join(video.SUFFIXES)}"
@@ -162,7 +165,7 @@ class Batch:
     def _is_result(self, path: Path) -> bool:
         try:
             return self.record.is_result(path)
-        except OSError:  # who opens it will say so
+        except OSError:  # opening it reports the failure
             return False
 
     def left_out_note(self) -> str | None:

@@ -34,7 +34,7 @@ class Cost:
 
 
 def seconds_per_pixel(restorer: Restorer) -> float:
-    """How fast this machine is, measured on a small square; compiling is left out."""
+    """Seconds per pixel on this machine, measured on a small square, without compiling."""
     whole = restorer.with_options(tile="whole", overlap=None, halo=None, shapes=(), devices=restorer.devices[:1])
     image = np.zeros((SAMPLE_SIDE, SAMPLE_SIDE, 3), np.float32)
     whole(image)

@@ -84,7 +84,7 @@ class Outcome:
 
 
 class Worker:
-    """In a process of its own: a restorer that is there from the start, and restores picture after picture."""
+    """An actor, in a process of its own: it loads the restorer once, and restores picture after picture."""
 
     def __init__(self, restorers: list[Any], work: Work, resources: Resources, compile_cache: bool) -> None:
         """`restorers`: the reference to the restorer, in a list so that Ray leaves it to us to unpack."""
@@ -100,12 +100,13 @@ class Worker:
         """Answers once the worker has started."""
 
     def restore(self, name: str) -> Outcome:
+        """Restore one picture by its name; whatever happens becomes the outcome."""
         error, origin = None, None
         try:
             origin = self.work.restore(self.restorer, name)
         except UserError as mistake:
             error = one_line(str(mistake))
-        except Exception as fault:  # of memory, or of ours: a day's work on other pictures does not end with it
+        except Exception as fault:  # out of memory, or a bug: the other pictures are done all the same
             error = one_line(f"{self.work.source}/{name}: {type(fault).__name__}: {str(fault)[:300]}")
         return Outcome(name, error, f"{platform.node()}/{os.getpid()}", origin)
 

@@ -28,7 +28,7 @@ class Folder:
         return [path.relative_to(self.root).as_posix() for path in images.find(self.root, recursive=True)]
 
     def existing(self, names: Iterable[str]) -> set[str]:
-        """Those of the names that are there."""
+        """Those of the names that exist."""
         return {name for name in names if (self.root / name).exists()}
 
     def source(self, name: str, _scratch: Path) -> Path:
@@ -62,7 +62,7 @@ class Bucket:
         return found
 
     def existing(self, names: Iterable[str]) -> set[str]:
-        """Those of the names that are there. Raises UserError if the URI cannot be listed."""
+        """Those of the names that exist. Raises UserError if the URI cannot be listed."""
         return self._files(missing_ok=True).intersection(names)  # one listing instead of a question for each
 
     def source(self, name: str, scratch: Path) -> Path:

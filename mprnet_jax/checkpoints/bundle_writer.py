@@ -14,7 +14,7 @@ import orbax.checkpoint as ocp
 from mprnet_jax.checkpoints.bundle import SUMS, Bundle
 from mprnet_jax.checkpoints.orbax_errors import quiet_orbax, system_error
 from mprnet_jax.support.errors import UserError
-from mprnet_jax.support.paths import real
+from mprnet_jax.support.paths import check_storable, real
 
 
 def _write_sums(folder: Path) -> None:
@@ -48,6 +48,7 @@ def save_bundle(path: str | Path, bundle: Bundle) -> None:
     path = real(path)  # TensorStore writes to no path with .. in it
     if path.exists():
         raise UserError(f"{path} exists; choose another folder or remove it first")
+    check_storable(path)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     params = jax.tree.map(np.asarray, bundle.params)
     try:

@@ -50,6 +50,7 @@ class ProgramKey:
 
     @property
     def pixels(self) -> int:
+        """That go through the program at once, of all images of the batch."""
         return self.batch * self.height * self.width
 
 

@@ -19,7 +19,11 @@ ORIENTATIONS: Mapping[str, Orientation] = MappingProxyType(
 
 
 def turn(image: np.ndarray, quarters: int, flipped: bool, back: bool = False) -> np.ndarray:
-    """One of the eight orientations of an image, or back from it; a view."""
+    """One of the eight orientations of an image (H W C, turned W H C), or back from it; a view.
+
+    >>> turn(np.array([[1, 2], [3, 4]])[..., None], quarters=1, flipped=True)[..., 0].tolist()
+    [[1, 3], [2, 4]]
+    """
     if back:
         image = np.rot90(image, -quarters)
     image = image[:, ::-1] if flipped else image

@@ -4,11 +4,15 @@ import numpy as np
 
 
 def up_to_multiple(size: int, multiple: int) -> int:
+    """The next multiple that is no less than `size`, both in pixels."""
     return -(-size // multiple) * multiple
 
 
 def pad_to(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """Pad at the bottom and the right to a size.
+
+    >>> pad_to(np.arange(3).reshape(3, 1, 1), 8, 1)[:, 0, 0]
+    array([0, 1, 2, 1, 0, 0, 0, 0])
 
     By reflection, as the official demo does; where the image is too small to reflect (reflection gives at most
     n - 1 rows), the last row or column is repeated.

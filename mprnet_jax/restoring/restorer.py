@@ -22,6 +22,7 @@ from mprnet_jax.restoring.image_jobs import image_jobs
 from mprnet_jax.restoring.options import SMALLEST_SIDE, RestoreOptions
 from mprnet_jax.restoring.orientations import ORIENTATIONS, Orientation, turn
 from mprnet_jax.restoring.padding import up_to_multiple
+from mprnet_jax.restoring.pil_images import from_pil, to_pil
 from mprnet_jax.restoring.tile_planner import TilePlanner
 from mprnet_jax.restoring.tiles import Tiles
 from mprnet_jax.runtime.forks import check_not_forked
@@ -106,10 +107,9 @@ class Restorer:
 
         - H W 3 array of uint8, or of uint16 -> an array of the same type
         - H W 3 float array in [0, 1] (beyond it clipped) -> H W 3 float32 array in [0, 1]
-        - what NumPy takes for such an array without a copy of its own making: jax.Array, torch.Tensor on the CPU ->
-          NumPy array, as above
+        - the same as a jax.Array, or a torch.Tensor on the CPU -> NumPy array, as above
         - path of a picture -> H W 3 uint8 array, uint16 if the picture has 16 bits a channel
-        - PIL image -> PIL image, RGB
+        - PIL image -> PIL image, upright, with its alpha, profile, EXIF and, where it is grey, its depth
         - list of any of these -> list
 
         `progress(done, total)` is called after every tile; the whole image counts as one, and the self-ensemble counts
@@ -127,7 +127,10 @@ class Restorer:
         if isinstance(image, str | Path):
             return self._restore_array(images.open_picture(as_path(image)).pixels, progress)
         if isinstance(image, Image.Image):
-            return Image.fromarray(self._restore_array(np.asarray(image.convert("RGB")), progress))
+            picture = from_pil(image)
+            # Grey is the mean of three restored channels: rounded once, at the end.
+            pixels = picture.pixels if picture.mode == "rgb" else images.to_float(picture.pixels)
+            return to_pil(self._restore_array(pixels, progress), picture)
         return self._restore_array(_as_array(image), progress)
 
     def _restore_array(self, image: np.ndarray, progress: Progress | None) -> np.ndarray:

@@ -15,6 +15,9 @@ FINE = 256  # shapes that are merged pair by pair; more are rounded up first
 def choose_shapes(sizes: Iterable[Shape], count: int) -> tuple[Shape, ...]:
     """At most `count` shapes, one of which holds each of the sizes, with little padding over all of them.
 
+    >>> choose_shapes([(480, 640), (481, 639), (640, 480)], 2)
+    ((488, 640), (640, 480))
+
     The two shapes that cost the fewest more pixels are merged, again and again: not always the best choice, but near.
     """
     if count < 1:

@@ -10,7 +10,11 @@ from mprnet_jax.restoring.orientations import Part
 
 
 def starts(size: int, tile: int, overlap: int) -> list[int]:
-    """Where tiles begin along an axis: as few as overlap by at least `overlap`, evenly spread, the last at the end."""
+    """Where tiles begin along an axis: as few as overlap by at least `overlap`, evenly spread, the last at the end.
+
+    >>> starts(260, tile=64, overlap=16)
+    [0, 39, 78, 118, 157, 196]
+    """
     if size <= tile:
         return [0]
     count = math.ceil((size - overlap) / (tile - overlap))
@@ -65,10 +69,12 @@ class Tiles:
 
     @property
     def rows(self) -> list[int]:
+        """First rows, in pixels, of what the tiles restore."""
         return starts(self.height, self.core(self.height), self.overlap)
 
     @property
     def columns(self) -> list[int]:
+        """First columns, in pixels, of what the tiles restore."""
         return starts(self.width, self.core(self.width), self.overlap)
 
     def __len__(self) -> int:

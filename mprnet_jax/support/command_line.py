@@ -15,10 +15,12 @@ class Parser(argparse.ArgumentParser):
     """Says what is wrong with the options in one line, without the page of usage in front of it."""
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+        """As argparse does, with guarded streams."""
         guard_streams()  # before anything is printed: --help may go into a pipe that closes
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
+        """End the command with one line and exit code 2."""
         command = self.prog.removeprefix("python -m ")
         print(f"{command}: error: {one_line(message)}; --help explains the options", file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)

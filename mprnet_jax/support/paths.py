@@ -28,6 +28,15 @@ def is_address(text: str) -> bool:
     return bool(found) and scheme.replace("+", "").isalnum()
 
 
+def check_storable(path: Path) -> None:
+    """Raise UserError for a path that array stores (TensorStore, Orbax) cannot write to.
+
+    They take a backslash for a slash, and would write somewhere else without a word.
+    """
+    if "\\" in str(path):
+        raise UserError(f"{path}: checkpoints cannot be written to a path with a backslash in it; choose another name")
+
+
 def real(path: str | os.PathLike) -> Path:
     """Where a path leads, links and `..` resolved. A loop of links leads to itself: who opens it will say so."""
     return Path(os.path.realpath(path))

@@ -22,11 +22,13 @@ class GuardedStream:
                 self._stream.reconfigure(errors="backslashreplace")  # what its encoding lacks is written out
 
     def write(self, text: str) -> int:
+        """Write, or drop the text; its length either way."""
         with self._guarded():
             self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
+        """Flush, or note why that failed."""
         with self._guarded():
             self._stream.flush()
 

@@ -17,7 +17,7 @@ from orbax.checkpoint import checkpoint_managers
 from mprnet_jax.checkpoints.orbax_errors import quiet_orbax, system_error
 from mprnet_jax.runtime.processes import is_lead, raise_on_all_processes, raise_together
 from mprnet_jax.support.errors import UserError
-from mprnet_jax.support.paths import real
+from mprnet_jax.support.paths import check_storable, real
 
 SCORE = "gain"  # under which a checkpoint's validation score is kept
 
@@ -50,6 +50,7 @@ class TrainingCheckpoints:
 
     def __init__(self, directory: str | Path, latest: int = 2, best: int = 0) -> None:
         self.directory = real(directory)
+        check_storable(self.directory)
         score = lambda metrics: metrics.get(SCORE, -math.inf)  # older runs kept it under another name
         kept = [checkpoint_managers.LatestN(latest)]
         if best:

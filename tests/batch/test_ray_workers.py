@@ -131,6 +131,23 @@ def test_results_never_overwrite_each_other_or_leave_the_output(tmp_path):
         ray_workers.to_do(ray_workers.Work(Folder(tmp_path), Folder(tmp_path)), ["a.png"], overwrite=False)
 
 
+def test_a_result_of_another_picture_or_an_empty_one_is_no_result(tmp_path, pictures, checkpoint):
+    work = ray_workers.Work(Folder(pictures), Folder(tmp_path / "out"))
+    restoring = worker(Restorer.from_pretrained(checkpoint, stages=1), work)
+    for name in ("a.png", "c.png"):
+        outcome = restoring.restore(name)
+        work.record().add(tmp_path / "out" / name, outcome.origin)
+    (tmp_path / "out" / "sub").mkdir()
+    (tmp_path / "out" / "sub" / "a.png").touch()
+    (pictures / "c.png").write_bytes((pictures / "a.png").read_bytes())
+    waiting, existing, failures = ray_workers.to_do(work, ["a.png", "c.png", "sub/a.png"], overwrite=False)
+    assert (waiting, existing) == (["sub/a.png"], ["a.png"])
+    assert [str(error).split(";")[0] for error in failures] == [
+        f"{pictures / 'c.png'}: not restored, {tmp_path / 'out' / 'c.png'} was made from this file before it changed"
+    ]
+    assert ray_workers.to_do(work, ["a.png", "c.png"], overwrite=True) == (["a.png", "c.png"], [], [])
+
+
 def node(alive=True, **resources):
     return {"Alive": alive, "Resources": resources}
 

@@ -4,8 +4,12 @@ import argparse
 import json
 import os
 
+import numpy as np
 import pytest
 
+from mprnet_jax.checkpoints.bundle import Bundle, load_bundle
+from mprnet_jax.checkpoints.bundle_writer import save_bundle
+from mprnet_jax.model import init_params
 from mprnet_jax.support.command_line import path_option
 from mprnet_jax.support.errors import UserError
 from mprnet_jax.support.paths import as_path, real
@@ -33,6 +37,21 @@ def test_what_is_no_path_is_refused_as_it_was_written(text, message):
         path_option(text)
     with pytest.raises(UserError, match=message):
         as_path(text)
+
+
+def test_a_bundle_at_a_path_with_dots_or_links_is_whole_and_one_with_a_backslash_is_refused(tmp_path, tiny):
+    """The array store would write elsewhere, and the bundle would lack its arrays."""
+    bundle = Bundle(tiny, init_params(tiny, seed=0), {})
+    (tmp_path / "a").mkdir()
+    (tmp_path / "link").symlink_to("a")
+    save_bundle(tmp_path / "link" / ".." / "b", bundle)
+    save_bundle(tmp_path / "link" / "c", bundle)
+    for path in ("a/../b", "a/c", "link/c"):
+        loaded = load_bundle(tmp_path / path)
+        np.testing.assert_array_equal(loaded.params["tail"]["kernel"], bundle.params["tail"]["kernel"])
+    with pytest.raises(UserError, match=r"x\\y: checkpoints cannot be written to a path with a backslash in it"):
+        save_bundle(tmp_path / "x\\y", bundle)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "link"]
 
 
 def test_a_loop_of_links_leads_somewhere(tmp_path):
