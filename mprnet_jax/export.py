@@ -37,8 +37,11 @@ def export(
     """Write an export to a folder and return its report, which is in the folder too.
 
     The folder appears whole or not at all, and only if the file computes what the JAX network does. Raises UserError
-    for a folder that exists (with `overwrite`: for one that is no export), and if a package is missing.
+    for a folder that exists (with `overwrite`: for one that is no export), for a format that there is not, and if a
+    package is missing.
     """
+    if format not in FORMATS:
+        raise UserError(f"unknown format {format!r}; choose from {', '.join(FORMATS)}")
     form, output = FORMATS[format], Path(output).absolute()
     if format == "torch" and (stages != 3 or every_stage):
         raise UserError("a PyTorch checkpoint always holds all three stages; leave the options for stages out")
@@ -82,12 +85,8 @@ def _report(path: Path, form: Format, format: str, bundle: Bundle, stages: int, 
     """What the file is and how near it comes. Raises UserError if it is not near enough."""
     names = output_names(stages, every_stage)
     found = parity.differences(form.read(path, bundle.config), bundle, stages, names)
+    parity.check(found, f"the {format} file computes something else than the JAX network")
     largest = parity.largest(found)
-    if not largest <= parity.TOLERANCE:  # so that NaN fails
-        raise UserError(
-            f"the {format} file computes something else than the JAX network (largest absolute difference "
-            f"{largest:.1e}, at most {parity.TOLERANCE:.0e} is rounding), nothing was written; report it"
-        )
     sizes = ", ".join(f"{difference.height} x {difference.width}" for difference in found)
     packages = ("mprnet_jax", "jax", "jaxlib", "flax", "numpy", *form.packages)
     return {
@@ -100,7 +99,7 @@ def _report(path: Path, form: Format, format: str, bundle: Bundle, stages: int, 
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "outputs": names,
         "config": dataclasses.asdict(bundle.config),
-        "provenance": bundle.provenance,
+        "provenance": bundle.provenance.to_json(),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
     }
 

@@ -433,7 +433,8 @@ def abstract_params(cfg: MPRNetConfig) -> Params:
 def _traced_params(cfg: MPRNetConfig) -> Params:
     image = jax.ShapeDtypeStruct((1, SIZE_MULTIPLE, SIZE_MULTIPLE, 3), jnp.float32)
     key = jax.eval_shape(lambda: jax.random.key(0))
-    return jax.eval_shape(MPRNet(cfg).init, key, image)["params"]
+    with jax.numpy_dtype_promotion("standard"):  # whatever the process is set to
+        return jax.eval_shape(MPRNet(cfg).init, key, image)["params"]
 
 
 def init_params(cfg: MPRNetConfig, seed: int) -> Params:

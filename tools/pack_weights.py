@@ -7,6 +7,8 @@ picture is printed.
 """
 
 import argparse
+import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +19,27 @@ import numpy as np
 from mprnet_jax import images, metrics
 from mprnet_jax.checkpoints.bundle import Bundle, load_bundle
 from mprnet_jax.checkpoints.bundle_writer import save_bundle
-from mprnet_jax.checkpoints.pretrained import SAMPLES
+from mprnet_jax.checkpoints.pretrained import SAMPLES, TASKS
 from mprnet_jax.restoring.restorer import Restorer
 from mprnet_jax.support.errors import exit_on_user_error
 
 PATHS = ("data", "held_out", "init_from", "validation_data")  # fields of the config
 
 
-def without_folders(config: dict[str, Any]) -> dict[str, Any]:
+def without_folders(config: Mapping[str, Any]) -> dict[str, Any]:
     names = {field: Path(config[field]).name for field in PATHS if config.get(field)}
     return {**config, **names}
 
 
-def pack(bundle: Bundle, command: str, licence: str) -> Bundle:
-    provenance = {**bundle.provenance, "command": command, "licence": licence}
-    provenance["config"] = without_folders(provenance["config"])
+def pack(bundle: Bundle, command: str, licence: str, task: str | None = None) -> Bundle:
+    about = bundle.provenance
+    provenance = dataclasses.replace(
+        about,
+        command=command,
+        licence=licence,
+        task=task or about.task,
+        config=without_folders(about.config or {}),
+    )
     return Bundle(bundle.config, jax.tree.map(lambda x: x.astype(ml_dtypes.bfloat16), bundle.params), provenance)
 
 
@@ -40,11 +48,12 @@ def main() -> None:
     parser.add_argument("bundle", type=Path, help="what training wrote: bundle/ or best/ of its workdir")
     parser.add_argument("output", type=Path, help="folder of the new bundle")
     parser.add_argument("--command", required=True, help="what made the weights, for those who look")
+    parser.add_argument("--task", choices=TASKS, help="what they restore [what training wrote]")
     parser.add_argument("--licence", default="Apache-2.0", help="[%(default)s]")
     args = parser.parse_args()
     with exit_on_user_error("pack_weights"):
         trained = load_bundle(args.bundle)
-        save_bundle(args.output, pack(trained, args.command, args.licence))
+        save_bundle(args.output, pack(trained, args.command, args.licence, args.task))
         packed = load_bundle(args.output)
     picture = images.read(images.find(SAMPLES / "denoising" / "input")[0])
     before, after = (Restorer(b.config, b.params)(images.to_float(picture)) for b in (trained, packed))

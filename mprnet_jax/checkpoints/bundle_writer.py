@@ -45,20 +45,19 @@ def save_bundle(path: str | Path, bundle: Bundle) -> None:
     The folder appears whole or not at all. Raises UserError if it exists (a bundle is never overwritten) or cannot be
     written.
     """
-    path = real(path)
+    path = real(path)  # TensorStore writes to no path with .. in it
     if path.exists():
         raise UserError(f"{path} exists; choose another folder or remove it first")
-    quiet_orbax()
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     params = jax.tree.map(np.asarray, bundle.params)
     try:
-        with _alone() as checkpointer:
+        with quiet_orbax(), _alone() as checkpointer:
             checkpointer.save(
                 temporary,
                 args=ocp.args.Composite(
                     params=ocp.args.StandardSave(params),
                     config=ocp.args.JsonSave(dataclasses.asdict(bundle.config)),
-                    provenance=ocp.args.JsonSave(bundle.provenance),
+                    provenance=ocp.args.JsonSave(bundle.provenance.to_json()),
                 ),
             )
         # Orbax notes the folder's path of the moment, which is nobody's business where the bundle goes next.

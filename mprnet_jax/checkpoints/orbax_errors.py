@@ -1,11 +1,16 @@
 """What Orbax says when a write fails, turned into the system's words and kept off the screen."""
 
-import functools
+import contextlib
+import gc
 import logging
 import os
 import re
 import sys
+import time
+from collections.abc import Iterator
 from typing import Any
+
+LATE_SECONDS = 0.2  # in which the threads of a write that failed say their last words
 
 
 def system_error(error: Exception) -> str | None:
@@ -19,14 +24,17 @@ def system_error(error: Exception) -> str | None:
     return os.strerror(int(match[1])) if match else None
 
 
-@functools.cache
-def quiet_orbax() -> None:
-    """From now on, keep what Orbax says about a write that fails off the screen: hundreds of lines of tracebacks from
-    its threads, some after the error itself was raised to whoever saves. Also its remarks on checkpoints without score.
+@contextlib.contextmanager
+def quiet_orbax() -> Iterator[None]:
+    """Inside the block, keep what Orbax says about a write that fails off the screen: hundreds of lines of tracebacks
+    from its threads, some after the error itself was raised to whoever saves. Also its remarks on checkpoints without
+    score. After the block the process is as it was.
     """
-    logging.getLogger("absl").addFilter(lambda record: "/orbax/" not in record.pathname)
-    # asyncio's, for writes that failed beside the first one, whose error is the one that is raised.
-    logging.getLogger("asyncio").addFilter(lambda record: "exception was never retrieved" not in record.getMessage())
+    filters = (
+        (logging.getLogger("absl"), lambda record: "/orbax/" not in record.pathname),
+        # asyncio's, for writes that failed beside the first one, whose error is the one that is raised.
+        (logging.getLogger("asyncio"), lambda record: "exception was never retrieved" not in record.getMessage()),
+    )
     hook = sys.unraisablehook
 
     def leave_out(unraisable: Any) -> None:
@@ -34,4 +42,17 @@ def quiet_orbax() -> None:
         if str(unraisable.exc_value) != "Event loop is closed":
             hook(unraisable)
 
+    for logger, keep in filters:
+        logger.addFilter(keep)
     sys.unraisablehook = leave_out
+    try:
+        yield
+    except BaseException:
+        gc.collect()
+        time.sleep(LATE_SECONDS)
+        raise
+    finally:
+        for logger, keep in filters:
+            logger.removeFilter(keep)
+        if sys.unraisablehook is leave_out:  # else somebody has set another one meanwhile
+            sys.unraisablehook = hook

@@ -120,7 +120,7 @@ def network_run(label: str, restorers: dict[str, Restorer], unrounded: bool, sou
         "sha256": sha256_of_params(first.params),
         "sha256_of": "each parameter's name, type, shape and bytes, in order of the names",
         "config": dataclasses.asdict(first.config),
-        "provenance": first.provenance,
+        "provenance": dict(first.provenance),
         "variants": special,
     }
     return Run(label, tuple(special), restore, about)

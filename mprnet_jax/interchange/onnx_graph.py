@@ -210,7 +210,7 @@ class _Writer:
 def write(path: Path, bundle: Bundle, stages: int, every_stage: bool) -> None:
     """Write the graph, with the network's sizes and where the weights come from. Raises UserError without onnx."""
     model = onnx_model(bundle.config, bundle.params, stages, every_stage)
-    about = {"config": dataclasses.asdict(bundle.config), "provenance": bundle.provenance}
+    about = {"config": dataclasses.asdict(bundle.config), "provenance": bundle.provenance.to_json()}
     onnx = import_extra("onnx", "onnx", EXTRA)
     onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in about.items()})
     path.write_bytes(model.SerializeToString())

@@ -1,4 +1,4 @@
-"""Does a file compute what the JAX network computes?"""
+"""Does another program's network compute what the JAX network computes?"""
 
 import dataclasses
 import functools
@@ -10,6 +10,7 @@ import numpy as np
 from mprnet_jax.checkpoints.bundle import Bundle
 from mprnet_jax.interchange.format import Network
 from mprnet_jax.model import MPRNet, MPRNetConfig, Params
+from mprnet_jax.support.errors import UserError
 
 SIZES = ((1, 64, 64), (2, 72, 120), (1, 136, 48))  # batch, height, width; no export is made for any size
 TOLERANCE = 1e-4  # largest absolute difference, images in [0, 1]; float32 rounding stays below
@@ -48,3 +49,19 @@ def differences(network: Network, bundle: Bundle, stages: int, names: list[str],
 def largest(found: list[Difference]) -> float:
     """The largest of all; NaN if one is."""
     return float(np.max([value for difference in found for value in difference.stages.values()]))
+
+
+def summary(found: list[Difference]) -> str:
+    """The largest of each output, in words: stage3 1.2e-06, stage2 ..."""
+    names = found[0].stages
+    worst = {name: float(np.max([difference.stages[name] for difference in found])) for name in names}
+    return ", ".join(f"{name} {value:.1e}" for name, value in worst.items())
+
+
+def check(found: list[Difference], what: str) -> None:
+    """Raises UserError, which begins with `what`, if a difference is more than rounding (or NaN)."""
+    if not largest(found) <= TOLERANCE:  # so that NaN fails
+        raise UserError(
+            f"{what} (largest absolute difference: {summary(found)}; at most {TOLERANCE:.0e} is rounding), nothing was "
+            "written; report it with the file"
+        )

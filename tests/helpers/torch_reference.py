@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mprnet_jax.interchange.torch import convert
-from mprnet_jax.interchange.torch import names as torch_names
+from mprnet_jax.interchange.torch import reference
+from mprnet_jax.interchange.torch.load import load
 from mprnet_jax.model import MPRNetConfig, Params
 
 torch = pytest.importorskip("torch")
@@ -23,7 +23,7 @@ def torch_mprnet(cfg: MPRNetConfig, seed: int, slope: float = 0.25, gain: float 
     0.8 makes what the stages add to the image about as large as the image, so that errors deep inside show at the
     outputs; PyTorch's own default is 0.58. From 1.0 on the outputs grow to hundreds.
     """
-    network = convert.torch_network(cfg).eval()
+    network = reference.torch_network(cfg).eval()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -51,5 +51,5 @@ def nhwc(tensor: "torch.Tensor") -> np.ndarray:
 def through_a_file(network: "torch.nn.Module", folder: Path) -> tuple[MPRNetConfig, Params]:
     """The network's sizes and parameters after torch.save and our reader."""
     torch.save({"epoch": 1, "state_dict": network.state_dict()}, folder / "network.pth")
-    cfg, params, _ = torch_names.load(folder / "network.pth")
+    cfg, params, _ = load(folder / "network.pth")
     return cfg, params

@@ -13,9 +13,11 @@ from flax.traverse_util import flatten_dict
 
 from mprnet_jax.checkpoints.bundle import Bundle, load_bundle
 from mprnet_jax.checkpoints.bundle_writer import save_bundle
-from mprnet_jax.interchange.torch import convert
+from mprnet_jax.interchange import parity
 from mprnet_jax.interchange.torch import files as torch_files
 from mprnet_jax.interchange.torch import names as torch_names
+from mprnet_jax.interchange.torch import reference
+from mprnet_jax.interchange.torch.load import OFFICIAL_GIT_BLOBS, load
 from mprnet_jax.model import PRESETS, MPRNetConfig, abstract_params, init_params
 from mprnet_jax.support.errors import EXIT_USER_ERROR, UserError
 from tests.helpers.torch_reference import torch, torch_mprnet
@@ -52,7 +54,7 @@ def cli(*argv):
 @pytest.mark.parametrize("name", PRESETS)
 def test_names_are_those_of_the_torch_network_one_for_one(name):
     cfg = PRESETS[name]
-    expected = {key: tuple(tensor.shape) for key, tensor in convert.torch_network(cfg).state_dict().items()}
+    expected = {key: tuple(tensor.shape) for key, tensor in reference.torch_network(cfg).state_dict().items()}
     names = torch_names.official_names(cfg)
     assert set(names) == set(expected)
     if cfg.num_cab == 8:  # as published
@@ -135,7 +137,7 @@ def test_every_form_goes_to_a_bundle_and_back_bit_for_bit(tmp_path, form, zipped
     assert set(back) == set(state)
     for name, tensor in state.items():
         assert torch.equal(back[name], tensor), name
-    convert.torch_network(TINY).load_state_dict(back, strict=True)
+    reference.torch_network(TINY).load_state_dict(back, strict=True)
 
 
 def test_safetensors_go_to_a_bundle_and_back_bit_for_bit(tmp_path, state):
@@ -153,7 +155,7 @@ def test_safetensors_go_to_a_bundle_and_back_bit_for_bit(tmp_path, state):
 def test_other_float_types_become_the_float32_that_torch_makes_of_them(tmp_path, network, dtype):
     state = {name: tensor.to(dtype) for name, tensor in network.state_dict().items()}
     torch.save(state, tmp_path / "a.pth")
-    cfg, params, provenance = torch_names.load(tmp_path / "a.pth")
+    cfg, params, provenance = load(tmp_path / "a.pth")
     assert provenance["source_dtype"] == str(dtype).removeprefix("torch.")
     for name, array in torch_names.to_state_dict(cfg, params).items():
         np.testing.assert_array_equal(array, state[name].float().numpy(), strict=True)
@@ -161,7 +163,7 @@ def test_other_float_types_become_the_float32_that_torch_makes_of_them(tmp_path,
 
 def test_spandrel_loads_what_we_write_with_the_right_sizes(tmp_path):
     sizes = MPRNetConfig(16, 8, 4)  # spandrel takes 8 CABs, kernel 3 and reduction 4 for granted
-    convert.torch_network(sizes)  # imports spandrel_extra_arches with what it needs
+    reference.torch_network(sizes)  # imports spandrel_extra_arches with what it needs
     import spandrel
     import spandrel_extra_arches
 
@@ -181,16 +183,17 @@ def test_provenance_names_the_file_by_its_hashes(tmp_path, network, monkeypatch)
     path = tmp_path / "a.pth"
     torch.save(network.state_dict(), path)
     git = subprocess.run(["git", "hash-object", path], capture_output=True, text=True, check=True).stdout.strip()
-    _, _, provenance = torch_names.load(path)
+    _, _, provenance = load(path)
     assert provenance["source_file"] == "a.pth"
     assert provenance["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert provenance["git_blob_sha1"] == git
-    assert provenance["official"] is None
+    assert provenance.official is None
+    assert provenance.task is None
     assert provenance["licence"].startswith("unknown")
     assert provenance["preset"] == "custom"
-    monkeypatch.setitem(torch_names.OFFICIAL_GIT_BLOBS, git, "deraining")
-    _, _, provenance = torch_names.load(path)
-    assert provenance["official"] == "deraining"
+    monkeypatch.setitem(OFFICIAL_GIT_BLOBS, git, "deraining")
+    _, _, provenance = load(path)
+    assert provenance["official"] == provenance["task"] == "deraining"
     assert provenance["patch_size"] == 256
     assert "non-commercial" in provenance["licence"]
 
@@ -201,14 +204,14 @@ def test_provenance_names_the_file_by_its_hashes(tmp_path, network, monkeypatch)
 def test_another_network_is_refused(tmp_path):
     torch.save(torch.nn.Linear(3, 2).state_dict(), tmp_path / "a.pth")
     with pytest.raises(UserError, match=r"a\.pth: not an MPRNet: the 2 tensors .* \(first: weight, bias\)"):
-        torch_names.load(tmp_path / "a.pth")
+        load(tmp_path / "a.pth")
 
 
 @pytest.mark.parametrize("content", [{"epoch": 3}, [1, 2], 7, {"state_dict": {}}, {"state_dict": {"a": 1}}], ids=str)
 def test_file_without_a_state_dict_is_refused(tmp_path, content):
     torch.save(content, tmp_path / "a.pth")
     with pytest.raises(UserError, match=r"a\.pth: no state dict in it .* torch\.save\(model\.state_dict\(\), \.\.\.\)"):
-        torch_names.load(tmp_path / "a.pth")
+        load(tmp_path / "a.pth")
 
 
 def test_missing_surplus_and_misshapen_tensors_are_listed_together(state):
@@ -295,12 +298,13 @@ def test_command_says_what_it_read_and_wrote(tmp_path, capsys):
 def test_command_verifies_against_torch(tmp_path, network, capsys):
     torch.save({"state_dict": {f"module.{k}": v for k, v in network.state_dict().items()}}, tmp_path / "a.pth")
     assert cli(tmp_path / "a.pth", "--output", tmp_path / "bundle", "--verify") == 0
-    assert re.search(r"from PyTorch: stage 3 \S+e-0\d, stage 2 \S+, stage 1 \S+\n", capsys.readouterr().out)
+    assert re.search(r"from PyTorch: stage3 \S+e-0\d, stage2 \S+, stage1 \S+\n", capsys.readouterr().out)
 
 
 def test_failed_verification_leaves_nothing_behind(tmp_path, network, monkeypatch, capsys):
     torch.save(network.state_dict(), tmp_path / "a.pth")
-    monkeypatch.setattr(convert, "compare_with_torch", lambda *args: [1e-7, float("nan"), 1e-7])
+    different = parity.Difference(1, 64, 64, {"stage3": 1e-7, "stage2": float("nan"), "stage1": 1e-7})
+    monkeypatch.setattr(parity, "differences", lambda *args: [different])
     assert cli(tmp_path / "a.pth", "--output", tmp_path / "bundle", "--verify") == EXIT_USER_ERROR
     assert "PyTorch computes something else" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["a.pth"]

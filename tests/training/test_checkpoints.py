@@ -1,6 +1,7 @@
 """Bundles and training checkpoints: what is saved comes back, and damage is noticed."""
 
 import dataclasses
+import hashlib
 import json
 import logging
 import resource
@@ -117,7 +118,10 @@ def test_sizes_that_are_no_network_are_refused(tmp_path, bundle):
     save_bundle(tmp_path / "a", bundle)
     sizes = {**dataclasses.asdict(bundle.config), "n_feat": -3}
     (tmp_path / "a" / "config" / "metadata").write_text(json.dumps(sizes))
-    (tmp_path / "a" / "SHA256SUMS").write_text("")
+    (tmp_path / "a" / "SHA256SUMS").unlink()
+    files = [path for path in (tmp_path / "a").rglob("*") if path.is_file()]
+    sums = [f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.relative_to(tmp_path / 'a')}\n" for p in files]
+    (tmp_path / "a" / "SHA256SUMS").write_text("".join(sums))
     with pytest.raises(UserError, match="n_feat must be a positive whole number"):
         load_bundle(tmp_path / "a")
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from benchmarks.timing import Contestant, Missing
 from mprnet_jax.backends import dispatch
-from mprnet_jax.interchange.torch import convert
 from mprnet_jax.interchange.torch import names as torch_names
+from mprnet_jax.interchange.torch import reference
 from mprnet_jax.model import MPRNetConfig, Params
 from mprnet_jax.restoring.executables import Network, ProgramKey, compile_restoring
 from mprnet_jax.support.errors import UserError
@@ -86,7 +86,7 @@ class Torch:
     def network(self, cfg: MPRNetConfig, params: Params) -> Any:
         """The released network. Raises Missing without spandrel_extra_arches."""
         try:
-            network = convert.torch_network(cfg)
+            network = reference.torch_network(cfg)
         except UserError as error:
             raise Missing(str(error)) from error
         state = torch_names.to_state_dict(cfg, params)
@@ -212,7 +212,7 @@ def flops(cfg: MPRNetConfig, shape: tuple[int, ...]) -> float:
     from torch.utils.flop_counter import FlopCounterMode
 
     try:
-        network = convert.torch_network(cfg).to("meta")
+        network = reference.torch_network(cfg).to("meta")
     except UserError as error:
         raise Missing(str(error)) from error
     n, h, w, c = shape

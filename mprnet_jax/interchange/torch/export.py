@@ -2,35 +2,43 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from mprnet_jax.checkpoints.bundle import Bundle
 from mprnet_jax.interchange.format import Format, Network
-from mprnet_jax.interchange.torch import convert
-from mprnet_jax.interchange.torch import files as torch_files
-from mprnet_jax.interchange.torch import names as torch_names
+from mprnet_jax.interchange.torch import files, names, reference
+from mprnet_jax.interchange.torch.load import official_state_dict
 from mprnet_jax.model import MPRNetConfig
+from mprnet_jax.support.errors import UserError
 from mprnet_jax.support.optional_imports import import_extra
+
+WRITERS = {".pth": files.write_pth, ".safetensors": files.write_safetensors}
+
+
+def check_ending(path: str | Path) -> None:
+    """Raises UserError for a name that does not end like a file of WRITERS."""
+    if Path(path).suffix not in WRITERS:
+        raise UserError(f"{path}: the name of the output must end in {' or '.join(WRITERS)}")
+
+
+def write_weights(path: str | Path, bundle: Bundle) -> None:
+    """Write the state dict of the whole network to a new file: .pth or .safetensors, as the file is called.
+
+    Raises UserError.
+    """
+    check_ending(path)
+    WRITERS[Path(path).suffix](path, names.to_state_dict(bundle.config, bundle.params))
 
 
 def write(path: Path, bundle: Bundle, _stages: int, _every_stage: bool) -> None:
     """Write the state dict of the whole network, whose three outputs are always there."""
-    torch_files.write_pth(path, torch_names.to_state_dict(bundle.config, bundle.params))
+    write_weights(path, bundle)
 
 
 def read(path: Path, config: MPRNetConfig) -> Network:
     """The PyTorch network of spandrel_extra_arches with the file's weights. Raises UserError if it is not installed."""
     torch = import_extra("torch", "torch", "verify")
-    network = convert.torch_network(config).eval()
     content = torch.load(path, map_location="cpu", weights_only=True)
-    network.load_state_dict(torch_names.find_state_dict(content, path))
-
-    def run(images: np.ndarray) -> list[np.ndarray]:
-        with torch.inference_mode():
-            last = network(torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))))[0]
-        return [last.numpy().transpose(0, 2, 3, 1)]
-
-    return run
+    network = reference.network_with(config, official_state_dict(content, path))
+    return lambda images: network(images)[:1]  # the image of the last stage
 
 
 FORMAT = Format(

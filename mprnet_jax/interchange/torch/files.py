@@ -1,10 +1,11 @@
 """PyTorch's files read and written with NumPy alone: both layouts of torch.save, and safetensors.
 
-Nothing that a file names is ever run (see torch_pickle). Tensors come as read-only NumPy arrays, views of the file's
-bytes, bfloat16 as ml_dtypes.bfloat16.
+Nothing that a file names is ever run (see unpickler). Tensors come as read-only NumPy arrays, bfloat16 as
+ml_dtypes.bfloat16. A file is read piece by piece: what it says of itself is checked before memory is taken for it.
 """
 
 import contextlib
+import io
 import json
 import math
 import os
@@ -18,19 +19,24 @@ from typing import Any, BinaryIO
 import ml_dtypes
 import numpy as np
 
+from mprnet_jax.checkpoints.regular_files import NotPlausible, open_regular
 from mprnet_jax.interchange.torch.unpickler import (
+    LARGEST_NUMBERS,
     LEGACY_START,
+    LEGACY_START_ANY,
+    MOST_DIMENSIONS,
     STORAGE_NAMES,
     Malformed,
     Refused,
+    Unsupported,
     from_bytes,
     read_legacy,
     read_zip,
 )
-from mprnet_jax.support.errors import UserError
+from mprnet_jax.support.errors import UserError, one_line
 
 ZIP_START = b"PK\x03\x04"
-SAFETENSORS_HEADER_LIMIT = 100_000_000  # bytes; the limit of the safetensors package
+LARGEST_HEADER = 4_000_000  # bytes, of safetensors; the 316 tensors of the official network need 40 kB
 
 SAFETENSORS_DTYPES = {
     "F64": np.dtype(np.float64),
@@ -44,6 +50,7 @@ SAFETENSORS_DTYPES = {
     "U8": np.dtype(np.uint8),
     "BOOL": np.dtype(np.bool_),
 }
+OTHER_SAFETENSORS_DTYPES = ("F8_E4M3", "F8_E5M2", "F8_E8M0", "F6_E2M3", "F6_E3M2", "F4", "C64", "U16", "U32", "U64")
 SAFETENSORS_NAMES = {dtype: name for name, dtype in SAFETENSORS_DTYPES.items()}
 
 
@@ -52,40 +59,59 @@ def read(path: str | Path) -> Any:
 
     The content decides which layout it is, not the name. Raises UserError, whatever the bytes are.
     """
-    return read_bytes(content(path), path)
+    with open_checkpoint(path) as file:
+        return read_file(file, path)
 
 
-def content(path: str | Path) -> bytes:
-    """The bytes of a file that starts like one of the three layouts. Raises UserError for any other."""
-    path = Path(path)
+@contextlib.contextmanager
+def open_checkpoint(path: str | Path) -> Iterator[BinaryIO]:
+    """A file that starts like one of the three layouts. Raises UserError for any other, and what is no file."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             start, size = file.read(len(LEGACY_START)), os.fstat(file.fileno()).st_size
-            if not (start.startswith((ZIP_START, LEGACY_START)) or _starts_safetensors(start, size)):
+            known = start.startswith((ZIP_START, *LEGACY_START_ANY)) or _starts_safetensors(start, size)
+            if not known:
                 what = "empty" if size == 0 else "neither a .pth nor a .safetensors file"
                 raise UserError(f"{path}: {what}; name a checkpoint that torch.save or safetensors wrote")
-            file.seek(0)
-            return file.read()
+            yield file
+    except NotPlausible as error:
+        raise UserError(f"{path}: cannot be read ({error}); name a checkpoint's file") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from error
 
 
 def read_bytes(data: bytes, path: str | Path) -> Any:
     """`read` on the bytes of a file, which errors call `path`."""
+    return read_file(io.BytesIO(data), path)
+
+
+def read_file(file: BinaryIO, path: str | Path) -> Any:
+    """`read` on an open file, which errors call `path`. OSError goes through."""
+    file.seek(0)
+    start = file.read(len(LEGACY_START))
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
     try:
-        if data.startswith(ZIP_START):
-            return read_zip(data)
-        if data.startswith(LEGACY_START):
-            return read_legacy(data)
-        return _read_safetensors(data)
+        if start.startswith(ZIP_START):
+            return read_zip(file, size)
+        if start.startswith(LEGACY_START_ANY):
+            return read_legacy(file, size)
+        return _read_safetensors(file, size)
     except Refused as error:
         raise UserError(
-            f"{path}: refused, because it asks for {error} and a file of weights needs no such thing; nothing of it "
-            "was run. If you trust its source, load it in PyTorch and save model.state_dict() alone"
+            f"{path}: refused, because it asks for {one_line(str(error))} and a file of weights needs no such thing; "
+            "nothing of it was run. If you trust its source, load it in PyTorch and save model.state_dict() alone"
         ) from error
+    except Unsupported as error:
+        raise UserError(
+            f"{path}: of a kind that is not read here ({one_line(str(error)[:200])}); load it in PyTorch and save "
+            "model.float().state_dict() alone with torch.save"
+        ) from error
+    except OSError:
+        raise
     except Exception as error:  # zipfile, pickle, json and NumPy raise a dozen types for damaged bytes
         reason = str(error) if isinstance(error, Malformed) else f"{type(error).__name__}: {error}"
-        reason = " ".join(reason[:200].split())
+        reason = one_line(" ".join(reason[:200].split()))
         raise UserError(f"{path}: damaged or cut short ({reason}); copy or download it again") from error
 
 
@@ -166,24 +192,38 @@ def _new_file(path: Path, overwrite: bool) -> Iterator[BinaryIO]:
 
 def _starts_safetensors(start: bytes, file_size: int) -> bool:
     length = int.from_bytes(start[:8], "little")
-    return start[8:9] == b"{" and length <= min(file_size - 8, SAFETENSORS_HEADER_LIMIT)
+    return start[8:9] == b"{" and length <= file_size - 8
 
 
-def _read_safetensors(data: bytes) -> dict[str, np.ndarray]:
-    if not _starts_safetensors(data[:9], len(data)):
+def _read_safetensors(file: BinaryIO, size: int) -> dict[str, np.ndarray]:
+    start = file.read(9)
+    if not _starts_safetensors(start, size):
         raise Malformed("no header of safetensors")
-    begin = 8 + int.from_bytes(data[:8], "little")
-    header, numbers = json.loads(data[8:begin]), memoryview(data)[begin:]
+    length = int.from_bytes(start[:8], "little")
+    if length > LARGEST_HEADER:
+        raise Unsupported(f"a header of {length:,} bytes, where the names of this network need {LARGEST_HEADER:,}")
+    file.seek(8)
+    header, begin = json.loads(file.read(length)), 8 + length
+    if not isinstance(header, dict):
+        raise Malformed("its header is no mapping")
     header.pop("__metadata__", None)
-    tensors = {}
+    tensors, left = {}, LARGEST_NUMBERS
     for name, entry in header.items():
-        dtype, shape, (first, end) = SAFETENSORS_DTYPES[entry["dtype"]], entry["shape"], entry["data_offsets"]
-        if not all(type(n) is int and n >= 0 for n in (*shape, first, end)):
-            raise Malformed(f"tensor {name} has an impossible shape or place")
-        count = math.prod(shape)
-        if end - first != count * dtype.itemsize or end > len(numbers):
-            raise Malformed(f"tensor {name} is not where the header says")
-        tensors[name] = from_bytes(numbers[first:end], dtype, big_endian=False).reshape(shape)
+        kind, shape, (first, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
+        if len(shape) > MOST_DIMENSIONS or not all(type(n) is int and 0 <= n <= size for n in (*shape, first, end)):
+            raise Malformed(f"tensor {name[:100]} has an impossible shape or place")
+        if kind not in SAFETENSORS_DTYPES:
+            if kind in OTHER_SAFETENSORS_DTYPES:
+                raise Unsupported(f"tensor {name[:100]} has numbers of type {kind[:20]}")
+            raise Malformed(f"tensor {name[:100]} has numbers of no type")
+        dtype, count = SAFETENSORS_DTYPES[kind], math.prod(shape)
+        if end - first != count * dtype.itemsize or begin + end > size:
+            raise Malformed(f"tensor {name[:100]} is not where the header says")
+        left -= end - first
+        if left < 0:
+            raise Unsupported(f"more than {LARGEST_NUMBERS:,} bytes of numbers")
+        file.seek(begin + first)
+        tensors[name] = from_bytes(file.read(end - first), dtype, big_endian=False).reshape(shape)
     return tensors
 
 

@@ -5,20 +5,16 @@ every CAB; kernels are O I H W there and H W I O here. RENAMES is all there is t
 """
 
 import functools
-import hashlib
-import importlib.metadata
 import re
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import ml_dtypes
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from mprnet_jax.interchange.torch import files as torch_files
+from mprnet_jax.checkpoints.sizes import LARGEST, plausible_config
 from mprnet_jax.model import PRESETS, MPRNetConfig, Params, abstract_params
-from mprnet_jax.support.errors import UserError
+from mprnet_jax.support.errors import UserError, one_line
 
 # Our path, joined by dots -> the official name; regular expressions applied in this order.
 RENAMES = (
@@ -41,22 +37,10 @@ RENAMES = (
 )
 PRELU = "act/negative_slope"  # repeated as `body.1.weight` beside the two convolutions of every CAB
 MODULES = ("shallow_feat", "stage1_encoder", "stage1_decoder", "stage2", "stage3_orsnet", "sam", "concat", "tail")
-STATE_DICT_ENTRIES = ("state_dict", "params_ema", "params", "model_state_dict", "model")  # of training programs
+FIRST = "shallow_feat1.0.weight"  # that every state dict of the network holds
+LEVEL3_SQUEEZE = "stage1_encoder.encoder_level3.0.CA.conv_du.0.weight"
 LISTED = 40  # lines of an error that lists keys
 FLOATS = {np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16)}
-
-# sha1 of "blob <size>\0<content>", as git names files, of the published checkpoints.
-OFFICIAL_GIT_BLOBS = {
-    "a7cbe87e33d71e69a0fb1a734bc7f2b2f5b36946": "deblurring",
-    "aabb19cfd9a2195b6e5939dcd374d31a7e4c33b8": "denoising",
-    "2414346fcefd7c84a6d8fecab1b397411ca5e57f": "deraining",
-}
-OFFICIAL_PATCHES = {"deblurring": 256, "denoising": 128, "deraining": 256}  # pixels, side of the training patch
-OFFICIAL_LICENCE = (
-    "official release of MPRNet: academic, non-commercial use, under the licence that comes with it; "
-    "keep this note with the checkpoint"
-)
-UNKNOWN_LICENCE = "unknown: the licence of the source file applies"
 
 
 def ours_to_official(path: str, num_cab: int) -> str:
@@ -92,39 +76,41 @@ def read_config(state: Mapping[str, np.ndarray]) -> MPRNetConfig:
     """The sizes of the network, read off its tensors' shapes. Raises UserError if this is no MPRNet."""
     last = re.compile(r"stage3_orsnet\.orb1\.body\.(\d{1,6})\.weight")
     try:
-        n_feat, _, kernel_size, _ = state["shallow_feat1.0.weight"].shape
+        n_feat, _, kernel_size, _ = state[FIRST].shape
         num_cab = max(int(found[1]) for found in map(last.fullmatch, state) if found)
-        if state["shallow_feat1.0.weight"].size == 0 or num_cab > len(state):
+        if state[FIRST].size == 0 or num_cab > len(state):
             raise ValueError("sizes that no file of this length can have")
-        cfg = MPRNetConfig(
-            n_feat=n_feat,
-            scale_unetfeats=state["stage1_encoder.down12.down.1.weight"].shape[0] - n_feat,
-            scale_orsnetfeats=state["concat23.weight"].shape[0] - n_feat,
-            num_cab=num_cab,
-            kernel_size=kernel_size,
-            reduction=1,
-        )
+        sizes = {
+            "n_feat": n_feat,
+            "scale_unetfeats": state["stage1_encoder.down12.down.1.weight"].shape[0] - n_feat,
+            "scale_orsnetfeats": state["concat23.weight"].shape[0] - n_feat,
+            "num_cab": num_cab,
+            "kernel_size": kernel_size,
+        }
+        MPRNetConfig(**sizes, reduction=1)
         # n // reduction may be the same for several reductions, which then make the same network.
-        level3 = n_feat + 2 * cfg.scale_unetfeats
         squeezed = {
             n_feat: state["shallow_feat1.1.CA.conv_du.0.weight"].shape[0],
-            level3: state["stage1_encoder.encoder_level3.0.CA.conv_du.0.weight"].shape[0],
-            n_feat + cfg.scale_orsnetfeats: state["stage3_orsnet.orb1.body.0.CA.conv_du.0.weight"].shape[0],
+            n_feat + 2 * sizes["scale_unetfeats"]: state[LEVEL3_SQUEEZE].shape[0],
+            n_feat + sizes["scale_orsnetfeats"]: state["stage3_orsnet.orb1.body.0.CA.conv_du.0.weight"].shape[0],
         }
         fits = lambda reduction: all(n // reduction == m for n, m in squeezed.items())
-        reduction = next(filter(fits, (4, *range(1, n_feat + 1))))
+        reduction = next(filter(fits, (4, *range(1, min(n_feat, LARGEST["reduction"]) + 1))))
     except (KeyError, IndexError, ValueError, StopIteration) as error:
         first = ", ".join(list(state)[:3]) or "none"
         raise UserError(
-            f"not an MPRNet: the {len(state)} tensors have not its names and shapes (first: {first[:200]}); "
+            f"not an MPRNet: the {len(state)} tensors have not its names and shapes (first: {one_line(first[:200])}); "
             "name a checkpoint of the official release or of the same network"
         ) from error
-    return MPRNetConfig(**{**vars(cfg), "reduction": reduction})
+    try:
+        return plausible_config({**sizes, "reduction": reduction})
+    except ValueError as error:
+        raise UserError(f"not an MPRNet: {error}") from error
 
 
 def _check_fit(state: Mapping[str, np.ndarray], expected: dict[str, tuple[int, ...]]) -> None:
     missing = [f"  missing  {name}" for name in expected if name not in state]
-    surplus = [f"  surplus  {name}" for name in state if name not in expected]
+    surplus = [f"  surplus  {one_line(name[:100])}" for name in state if name not in expected]
     shapes = [
         f"  shape    {name}: {state[name].shape} in the file, {shape} in the network"
         for name, shape in expected.items()
@@ -150,12 +136,11 @@ def _check_values(arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def from_state_dict(state: Mapping[str, np.ndarray]) -> tuple[MPRNetConfig, Params]:
-    """Sizes and float32 parameters from tensors under official names, with or without `module.` before each.
+    """Sizes and float32 parameters from tensors under official names.
 
     float16 and bfloat16 become float32 exactly; float64 is rounded to it. Raises UserError if the tensors are not
     those of an MPRNet: one that lists every missing, surplus and mis-shaped key.
     """
-    state = {name.removeprefix("module."): array for name, array in state.items()}
     cfg = read_config(state)
     names = official_names(cfg)
     _check_fit(state, {name: _official_shape(path, _shapes(cfg)[path]) for name, path in names.items()})
@@ -197,61 +182,3 @@ def to_state_dict(cfg: MPRNetConfig, params: Params) -> dict[str, np.ndarray]:
 def preset_name(cfg: MPRNetConfig) -> str | None:
     """Name of the preset with these sizes, if there is one."""
     return next((name for name, preset in PRESETS.items() if preset == cfg), None)
-
-
-def _is_state_dict(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and len(value) > 0
-        and all(isinstance(name, str) and hasattr(array, "shape") for name, array in value.items())
-    )
-
-
-def find_state_dict(content: Any, path: Path) -> dict[str, Any]:
-    """The tensors (NumPy's or PyTorch's) in what was saved: the whole of it, or one of STATE_DICT_ENTRIES."""
-    if _is_state_dict(content):
-        return content
-    entries = content if isinstance(content, dict) else {}
-    for entry in STATE_DICT_ENTRIES:
-        if _is_state_dict(entries.get(entry)):
-            return entries[entry]
-    found = ", ".join(map(str, list(entries)[:10])) or type(content).__name__
-    raise UserError(
-        f"{path}: no state dict in it (found: {found[:200]}); save one with torch.save(model.state_dict(), ...), or "
-        f"as an entry {', '.join(STATE_DICT_ENTRIES)}"
-    )
-
-
-def load(path: str | Path) -> tuple[MPRNetConfig, Params, dict[str, Any]]:
-    """Sizes, float32 parameters and provenance from a .pth, .pt or .safetensors file.
-
-    Provenance is what a bundle keeps of where the parameters come from. Raises UserError.
-    """
-    path = Path(path)
-    data = torch_files.content(path)
-    state = find_state_dict(torch_files.read_bytes(data, path), path)
-    try:
-        cfg, params = from_state_dict(state)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
-    git_blob = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
-    official = OFFICIAL_GIT_BLOBS.get(git_blob)
-    provenance = {
-        "source_file": path.name,
-        "source_dtype": ", ".join(sorted({str(array.dtype) for array in state.values()})),
-        "sha256": hashlib.sha256(data).hexdigest(),
-        "git_blob_sha1": git_blob,
-        "official": official,
-        "licence": OFFICIAL_LICENCE if official else UNKNOWN_LICENCE,
-        "preset": preset_name(cfg) or "custom",
-        "patch_size": OFFICIAL_PATCHES.get(official),
-        "converter_version": _version(),
-    }
-    return cfg, params, provenance
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("mprnet_jax")
-    except importlib.metadata.PackageNotFoundError:  # run from a copy of the sources that was not installed
-        return "unknown"

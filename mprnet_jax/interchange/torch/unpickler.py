@@ -2,13 +2,14 @@
 
 A pickle can run any program when it is opened. Here the few names that checkpoints hold are mapped to stand-ins of
 ours, and any other name refuses the whole file. Damaged or hostile bytes raise an exception and no more: no size,
-length or index in them makes us take more memory than the file has bytes.
+length or index in them makes us take more memory than the file has bytes, nor more than LARGEST_NUMBERS.
 """
 
 import io
 import math
 import pickle
 import pickletools
+import re
 import struct
 import zipfile
 from typing import Any, BinaryIO
@@ -18,6 +19,17 @@ import numpy as np
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # torch.serialization.MAGIC_NUMBER
 LEGACY_START = b"\x80\x02" + pickle.dumps(LEGACY_MAGIC, protocol=2)[2:-1]
+# The same by other protocols, which torch.save can be told to use.
+LEGACY_START_ANY = tuple(
+    pickle.dumps(LEGACY_MAGIC, protocol=protocol)[: len(LEGACY_START)] for protocol in (2, 3, 4, 5)
+)
+
+LARGEST_NUMBERS = 512_000_000  # bytes of all tensors; the largest official network takes 240 MB with Adam's moments
+LARGEST_PICKLE = 4_000_000  # bytes: names and shapes; 300 kB for the official network with its optimiser
+LARGEST_DIRECTORY = 4_000_000  # bytes, of a zip file; 100 kB is usual
+LARGEST_INTEGER = 32  # bytes; states of random number generators have 16
+LARGEST_KEY = 2**60  # Python's hashes of larger whole numbers can be made to collide
+MOST_DIMENSIONS = 16
 
 STORAGES = {
     "DoubleStorage": np.dtype(np.float64),
@@ -38,6 +50,10 @@ class Malformed(Exception):
     """What is wrong with a file; `read` makes it a UserError that names the file."""
 
 
+class Unsupported(Exception):
+    """What a whole file holds that is not read here; `read` makes it a UserError that names the file."""
+
+
 class Refused(Exception):
     """The global that a file wants and may not have."""
 
@@ -54,6 +70,7 @@ class _Storages:
 
     def __init__(self, file_size: int) -> None:
         self.bytes_left = file_size
+        self.taken = 0
         self.by_key: dict[str, np.ndarray] = {}
 
     def claim(self, count: int) -> None:
@@ -61,6 +78,9 @@ class _Storages:
         if not 0 <= count <= self.bytes_left:
             raise Malformed(f"a storage of {count} bytes, where the file has {self.bytes_left} more")
         self.bytes_left -= count
+        self.taken += count
+        if self.taken > LARGEST_NUMBERS:
+            raise Unsupported(f"more than {LARGEST_NUMBERS:,} bytes of numbers")
 
     def get(self, key: str, dtype: np.dtype, count: int) -> np.ndarray:
         """The numbers of one storage, the same array each time."""
@@ -72,10 +92,12 @@ class _ZipStorages(_Storages):
         super().__init__(file_size)
         self.archive, self.folder, self.big_endian = archive, folder, big_endian
 
-    def entry(self, name: str) -> bytes:
+    def entry(self, name: str, most: int = LARGEST_NUMBERS) -> bytes:
         info = self.archive.getinfo(f"{self.folder}/{name}")
         if info.compress_type != zipfile.ZIP_STORED:  # torch.save never compresses: this could be a zip bomb
-            raise Malformed(f"entry {info.filename} is compressed")
+            raise Unsupported(f"entry {info.filename} is compressed, which torch.save does not do")
+        if info.file_size > most:
+            raise Unsupported(f"entry {info.filename} has {info.file_size:,} bytes, more than {most:,}")
         self.claim(info.file_size)
         return self.archive.read(info)
 
@@ -124,7 +146,9 @@ def _tensor(storage: Any, offset: int, size: tuple, stride: tuple, *unused: Any)
     """torch._utils._rebuild_tensor_v2: a view of a storage, checked to lie inside it."""
     if not isinstance(storage, np.ndarray):
         raise Malformed("a tensor without a storage")
-    if len(size) != len(stride) or not all(type(n) is int and n >= 0 for n in (offset, *size, *stride)):
+    if len(size) != len(stride) or len(size) > MOST_DIMENSIONS:
+        raise Malformed("a tensor with impossible sizes or strides")
+    if not all(type(n) is int and 0 <= n < 2**63 for n in (offset, *size, *stride)):
         raise Malformed("a tensor with impossible sizes or strides")
     count = math.prod(size)
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
@@ -171,10 +195,35 @@ ALLOWED: dict[tuple[str, str], Any] = {
 }
 
 
+# Of PyTorch, and harmless: other numbers, sparse and quantised tensors. Those of them that are read stand above.
+TENSOR_KINDS = re.compile(
+    r"(?!(?:Double|Float|Half|BFloat16|Long|Int|Short|Char|Byte|Bool)Storage$)\w+Storage|complex\d+|float[48]_\w+|"
+    r"uint(16|32|64)|q\w*int\d+|_rebuild_(?!tensor$|tensor_v2$|parameter$)\w+"
+)
+
 # torch.save uses protocol 2. Of its opcodes those are left out that get round the checks below.
 OPCODES = {ord(opcode.code) for opcode in pickletools.opcodes if opcode.proto <= 2} - set(
     pickle.INST + pickle.OBJ + pickle.NEWOBJ + pickle.EXT1 + pickle.EXT2 + pickle.EXT4 + pickle.PERSID + pickle.DICT
 )
+
+
+class _Bounded:
+    """The next bytes of a file, and not more than a pickle is long."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.left = file, LARGEST_PICKLE
+
+    def read(self, size: int) -> bytes:
+        return self._count(self.file.read(min(size, self.left + 1)))
+
+    def readline(self) -> bytes:
+        return self._count(self.file.readline(self.left + 1))
+
+    def _count(self, data: bytes) -> bytes:
+        self.left -= len(data)
+        if self.left < 0:
+            raise Unsupported(f"more than {LARGEST_PICKLE:,} bytes beside the tensors")
+        return data
 
 
 class _Unpickler(pickle._Unpickler):
@@ -183,10 +232,34 @@ class _Unpickler(pickle._Unpickler):
     dispatch = {code: load for code, load in pickle._Unpickler.dispatch.items() if code in OPCODES}  # noqa: RUF012
 
     def __init__(self, file: BinaryIO, storages: _Storages) -> None:
-        super().__init__(file, encoding="latin1")
+        super().__init__(_Bounded(file), encoding="latin1")
         self.storages = storages
 
+    def load_proto(self) -> None:
+        protocol = self.read(1)
+        if protocol > b"\x02":
+            if protocol <= bytes([pickle.HIGHEST_PROTOCOL]):
+                raise Unsupported(
+                    f"a pickle of protocol {protocol[0]}; torch.save writes 2 if it is not told otherwise"
+                )
+            raise Malformed("a pickle of no protocol")
+
+    def load_long1(self) -> None:
+        self.append_integer(self.read(1))
+
+    def load_long4(self) -> None:
+        self.append_integer(self.read(4))
+
+    def append_integer(self, length: bytes) -> None:
+        """Multiplying numbers of a million digits, or only writing one down, takes minutes."""
+        count = int.from_bytes(length, "little")
+        if count > LARGEST_INTEGER:
+            raise Malformed(f"a whole number of {count} bytes")
+        self.append(int.from_bytes(self.read(count), "little", signed=True))
+
     def find_class(self, module: str, name: str) -> Any:
+        if module.startswith("torch") and TENSOR_KINDS.fullmatch(name):
+            raise Unsupported(f"tensors of a kind that this network has not: {module}.{name}"[:200])
         if (module, name) not in ALLOWED:
             raise Refused(f"{module}.{name}"[:200])
         return ALLOWED[module, name]
@@ -211,8 +284,11 @@ class _Unpickler(pickle._Unpickler):
 
     def put(self, items: list) -> None:
         """Keys are words and numbers: hashing a key that is nested a million deep would crash Python."""
-        if not isinstance(self.stack[-1], dict) or any(type(key) not in (str, int) for key in items[::2]):
-            raise Malformed("a dictionary with keys that are no names")
+        if not isinstance(self.stack[-1], dict):
+            raise Malformed("a value for a key, where no dictionary is")
+        for key in items[::2]:
+            if type(key) is not str and (type(key) is not int or abs(key) >= LARGEST_KEY):
+                raise Unsupported(f"a dictionary with a key that is no name: {type(key).__name__}")
         self.stack[-1].update(zip(items[::2], items[1::2], strict=True))
 
     def load_setitem(self) -> None:
@@ -222,33 +298,60 @@ class _Unpickler(pickle._Unpickler):
     def load_setitems(self) -> None:
         self.put(self.pop_mark())
 
+    dispatch[pickle.PROTO[0]] = load_proto
+    dispatch[pickle.LONG1[0]] = load_long1
+    dispatch[pickle.LONG4[0]] = load_long4
     dispatch[pickle.GLOBAL[0]] = load_global
     dispatch[pickle.BUILD[0]] = load_build
     dispatch[pickle.SETITEM[0]] = load_setitem
     dispatch[pickle.SETITEMS[0]] = load_setitems
 
 
-def read_zip(data: bytes) -> Any:
+class _SmallDirectory(io.BufferedIOBase):
+    """A file for zipfile, which reads the whole directory at its end at once, however long that says it is."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.most = file, LARGEST_DIRECTORY
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or not -1 <= size <= self.most:
+            raise Unsupported(f"a directory of {size} bytes in a zip file")
+        return self.file.read(self.most if size == -1 else size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self.file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+    def seekable(self) -> bool:
+        return True
+
+
+def read_zip(file: BinaryIO, size: int) -> Any:
     """The object in today's layout: a zip file with the pickle and each storage as an entry."""
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+    bounded = _SmallDirectory(file)
+    with zipfile.ZipFile(bounded) as archive:
+        bounded.most = LARGEST_NUMBERS
         names = archive.namelist()
         folders = [name.removesuffix("/data.pkl") for name in names if name.endswith("/data.pkl")]
+        if any(name.endswith("/constants.pkl") for name in names):
+            raise Unsupported("a program of TorchScript")
         if len(folders) != 1:
-            raise Malformed("a zip file without data.pkl, which torch.save puts there")
-        storages = _ZipStorages(len(data), archive, folders[0], big_endian=False)
+            raise Unsupported("a zip file without data.pkl, which torch.save puts there")
+        storages = _ZipStorages(size, archive, folders[0], big_endian=False)
         if f"{folders[0]}/byteorder" in names:
-            storages.big_endian = storages.entry("byteorder") == b"big"
-        return _Unpickler(io.BytesIO(storages.entry("data.pkl")), storages).load()
+            storages.big_endian = storages.entry("byteorder", 16) == b"big"
+        return _Unpickler(io.BytesIO(storages.entry("data.pkl", LARGEST_PICKLE)), storages).load()
 
 
-def read_legacy(data: bytes) -> Any:
+def read_legacy(file: BinaryIO, size: int) -> Any:
     """The object in the layout before PyTorch 1.6: five pickles in a row, then the storages."""
-    file = io.BytesIO(data)
     nothing = _Storages(0)
     if _Unpickler(file, nothing).load() != LEGACY_MAGIC:
         raise Malformed("no magic number")
     _protocol, system = (_Unpickler(file, nothing).load() for _ in range(2))
-    storages = _LegacyStorages(len(data))
+    storages = _LegacyStorages(size)
     content = _Unpickler(file, storages).load()
     keys = _Unpickler(file, nothing).load()
     storages.fill(file, keys, big_endian=not system.get("little_endian", True))
