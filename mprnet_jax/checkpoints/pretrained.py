@@ -6,15 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mprnet_jax.checkpoints.provenance import TASK_ORIENTATIONS
 from mprnet_jax.support.errors import UserError
 from mprnet_jax.support.paths import as_path
 
 TASKS = ("deblurring", "denoising", "deraining")
 WEIGHTS = Path(__file__).parent.parent / "weights"
 SAMPLES = Path(__file__).parent.parent / "samples"  # a folder for each task
-# Flips and rotations under which a task is the same, by the names of restoring's ORIENTATIONS, where they are not all:
-# turned rain would fall sideways or upwards.
-TASK_ORIENTATIONS = {"deraining": ("rot0", "rot0_flip")}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -60,7 +60,8 @@ class TrainingCheckpoints:
             best_fn=score,
             preservation_policy=checkpoint_managers.AnyPreservationPolicy(kept),
         )
-        quiet_orbax()
+        self._quiet = contextlib.ExitStack()  # until close: saving goes on in the background
+        self._quiet.enter_context(quiet_orbax())
         self._remove_damaged_scores()
         with self._writing():
             self._manager = ocp.CheckpointManager(self.directory, options=options)
@@ -162,6 +163,7 @@ class TrainingCheckpoints:
         finally:
             with contextlib.suppress(Exception):  # a save that failed is told above, and again here
                 self._manager.close()
+            self._quiet.close()
 
     def __enter__(self) -> "TrainingCheckpoints":
         return self
