@@ -80,6 +80,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if asks_for_help and own.config is None:
             return
         # Here: they import JAX, and Ctrl-C meanwhile must not be a traceback, nor --help wait for it.
+        from mprnet_jax.checkpoints import orbax_errors
         from mprnet_jax.runtime import compile_cache, devices, processes
         from mprnet_jax.training import recipes, run
 
@@ -89,6 +90,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         several = own.distributed or (own.coordinator, own.processes, own.process) != (None, None, None)
         if several and not asks_for_help:
             processes.start(own.coordinator, own.processes, own.process)
+        orbax_errors.stay_quiet()
         if not own.no_compile_cache:
             compile_cache.use_compile_cache()
         with processes.raise_on_all_processes():

@@ -1,13 +1,14 @@
 """What Orbax says when a write fails, turned into the system's words and kept off the screen."""
 
 import contextlib
+import functools
 import gc
 import logging
 import os
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 LATE_SECONDS = 0.2  # in which the threads of a write that failed say their last words
@@ -30,6 +31,25 @@ def quiet_orbax() -> Iterator[None]:
     from its threads, some after the error itself was raised to whoever saves. Also its remarks on checkpoints without
     score. After the block the process is as it was.
     """
+    undo = _filter_messages()
+    try:
+        yield
+    except BaseException:
+        gc.collect()
+        time.sleep(LATE_SECONDS)
+        raise
+    finally:
+        undo()
+
+
+@functools.cache
+def stay_quiet() -> None:
+    """The same until the process ends. For commands, whose process is their own: some tracebacks come at its end."""
+    _filter_messages()
+
+
+def _filter_messages() -> Callable[[], None]:
+    """Returns what takes the filters off again."""
     filters = (
         (logging.getLogger("absl"), lambda record: "/orbax/" not in record.pathname),
         # asyncio's, for writes that failed beside the first one, whose error is the one that is raised.
@@ -42,17 +62,13 @@ def quiet_orbax() -> Iterator[None]:
         if str(unraisable.exc_value) != "Event loop is closed":
             hook(unraisable)
 
-    for logger, keep in filters:
-        logger.addFilter(keep)
-    sys.unraisablehook = leave_out
-    try:
-        yield
-    except BaseException:
-        gc.collect()
-        time.sleep(LATE_SECONDS)
-        raise
-    finally:
+    def undo() -> None:
         for logger, keep in filters:
             logger.removeFilter(keep)
         if sys.unraisablehook is leave_out:  # else somebody has set another one meanwhile
             sys.unraisablehook = hook
+
+    for logger, keep in filters:
+        logger.addFilter(keep)
+    sys.unraisablehook = leave_out
+    return undo

@@ -7,9 +7,10 @@ from typing import Any
 LARGEST_PATCH = 65_536  # pixels, the side of a training patch
 
 ORIENTATIONS = tuple(f"rot{90 * quarters}{flip}" for quarters in range(4) for flip in ("", "_flip"))
-"""The eight: a left-right flip or none, then counter-clockwise quarter turns. A number is a place in this list."""
+"""The eight: a left-right flip or none, then counter-clockwise quarter turns."""
 ORIENTATION_SETS = {"all": ORIENTATIONS, "mirror": ORIENTATIONS[:2], "none": ORIENTATIONS[:1]}
-TASK_ORIENTATIONS = {"deraining": "mirror"}  # rain falls downwards; every other task is the same in all eight
+TASK_ORIENTATIONS = {"deraining": ORIENTATION_SETS["mirror"]}
+"""Of tasks that are not the same in all eight: turned rain would fall sideways or upwards."""
 
 _TEXTS = (
     "task",
@@ -38,8 +39,8 @@ class Provenance(Mapping[str, Any]):
     """Name of the sizes (model.PRESETS), or "custom"."""
     patch_size: int | None = None
     """Side of the training patch in pixels."""
-    orientations: str | tuple[str, ...] | None = None
-    """Flips and turns under which the task is the same: a word of ORIENTATION_SETS, or names from ORIENTATIONS."""
+    orientations: tuple[str, ...] | None = None
+    """Flips and turns under which the task is the same, from ORIENTATIONS. A word of ORIENTATION_SETS is taken, too."""
     licence: str | None = None
     source: str | None = None
     """Who made them, in a sentence."""
@@ -61,8 +62,8 @@ class Provenance(Mapping[str, Any]):
     """What else the bundle says: scores, the step, what a later version writes. Never the name of a field above."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.orientations, list):
-            object.__setattr__(self, "orientations", tuple(self.orientations))
+        if self.orientations is not None:
+            object.__setattr__(self, "orientations", _orientations(self.orientations))
         for name in _TEXTS:
             if not isinstance(getattr(self, name), str | None):
                 raise ValueError(f"provenance: {name} must be text, got {_short(getattr(self, name))}")
@@ -74,7 +75,6 @@ class Provenance(Mapping[str, Any]):
                 raise ValueError(f"provenance: {name} must be a mapping, got {_short(getattr(self, name))}")
         if known := _FIELDS & set(self.other):
             raise ValueError(f"provenance: {min(known)} is a field of its own")
-        _ = self.unchanged_under
 
     @classmethod
     def from_json(cls, content: Any) -> "Provenance":
@@ -86,23 +86,8 @@ class Provenance(Mapping[str, Any]):
 
     @property
     def unchanged_under(self) -> tuple[str, ...]:
-        """Names from ORIENTATIONS under which the task is the same: as said, else by the task, else all eight.
-
-        Raises ValueError for names and numbers that there are not.
-        """
-        said = self.orientations
-        if said is None:
-            said = TASK_ORIENTATIONS.get(self.task or self.official or "", "all")
-        if isinstance(said, str) and said in ORIENTATION_SETS:
-            return ORIENTATION_SETS[said]
-        if isinstance(said, tuple) and said and len(said) <= len(ORIENTATIONS):
-            indices = [_orientation_index(one) for one in said]
-            if None not in indices and len(set(indices)) == len(indices):
-                return tuple(ORIENTATIONS[index] for index in indices if index is not None)
-        raise ValueError(
-            f"provenance: orientations must be {', '.join(ORIENTATION_SETS)}, or a list of {', '.join(ORIENTATIONS)}; "
-            f"got {_short(said)}"
-        )
+        """Names from ORIENTATIONS under which the task is the same: as said, else by the task, else all eight."""
+        return self.orientations or TASK_ORIENTATIONS.get(self.task or self.official or "", ORIENTATIONS)
 
     def to_json(self) -> dict[str, Any]:
         """What json.dumps takes, without the fields that are not known."""
@@ -133,10 +118,21 @@ def _said(mapping: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in mapping.items() if value is not None}
 
 
-def _orientation_index(one: Any) -> int | None:
-    if type(one) is int and 0 <= one < len(ORIENTATIONS):
-        return one
-    return ORIENTATIONS.index(one) if isinstance(one, str) and one in ORIENTATIONS else None
+def _orientations(said: Any) -> tuple[str, ...]:
+    """Names of orientations from what a bundle says; ValueError for what there is not."""
+    if isinstance(said, str) and said in ORIENTATION_SETS:
+        return ORIENTATION_SETS[said]
+    names = tuple(said) if isinstance(said, list | tuple) and len(said) <= len(ORIENTATIONS) else ()
+    if (
+        names
+        and all(isinstance(name, str) and name in ORIENTATIONS for name in names)
+        and len(set(names)) == len(names)
+    ):
+        return names
+    raise ValueError(
+        f"provenance: orientations must be {', '.join(ORIENTATION_SETS)}, or a list of {', '.join(ORIENTATIONS)}; "
+        f"got {_short(said)}"
+    )
 
 
 def _short(value: Any) -> str:

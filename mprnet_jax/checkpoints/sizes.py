@@ -40,7 +40,10 @@ def plausible_config(sizes: Any) -> MPRNetConfig:
             many = "a number of many digits" if value.bit_length() > 64 else value
             raise ValueError(f"{name} of {many} is more than any such network has (at most {LARGEST[name]})")
     config = MPRNetConfig(**sizes)
+    orbs = 3 * config.num_cab * 2 * (config.kernel_size * (config.n_feat + config.scale_orsnetfeats)) ** 2  # most of it
+    if orbs > MOST_PARAMETERS:  # before it is traced, which takes long for many layers
+        raise ValueError(f"{orbs:,} parameters and more are too many for such a network (at most {MOST_PARAMETERS:,})")
     count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(abstract_params(config)))
     if count > MOST_PARAMETERS:
-        raise ValueError(f"{count:,} parameters are more than any such network has (at most {MOST_PARAMETERS:,})")
+        raise ValueError(f"{count:,} parameters are too many for such a network (at most {MOST_PARAMETERS:,})")
     return config
