@@ -1,4 +1,4 @@
-"""Where the restored images of a run come from: a folder of files, or a network in one or several variants.
+"""What is scored: a folder of restored images, or a network in one or several variants.
 
 A network can be scored after each of its three stages (exits) and in each compute dtype, so that a user can choose
 how much quality to pay for how much work.
@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import hashlib
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,26 @@ import jax.numpy as jnp
 import numpy as np
 
 from mprnet_jax import images
-from mprnet_jax.evaluation import protocols
-from mprnet_jax.evaluation.protocols import Pair
-from mprnet_jax.evaluation.scoring import Images, Run
+from mprnet_jax.evaluation.results import RestoredBy
+from mprnet_jax.evaluation.test_sets import Pair, restored_reader, sha256_of_files
 from mprnet_jax.model import MPRNet, MPRNetConfig, Params, abstract_params
 from mprnet_jax.restoring import RestoreOptions, Restorer
 
 STAGES = (1, 2, 3)
 DTYPES = ("float32", "bfloat16")
 COST_SIZE = 256  # pixels, side of the image whose operations are counted; shares hardly depend on it
+Images = dict[str, np.ndarray]  # variant -> restored image; "" where there is only one
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """One source of restored images: a network, in one or several variants (stages, dtypes), or a folder."""
+
+    label: str
+    variants: tuple[str, ...]
+    restore: Callable[[Pair], Images]  # raises UserError for a pair that it cannot restore
+    about: Callable[[str], RestoredBy]  # variant -> where its images come from
+    parallel: bool = False  # reading files; a network restores one image at a time
 
 
 @functools.cache
@@ -60,49 +72,44 @@ def _options(restorer: Restorer) -> dict[str, Any]:
     return {name: value for name, value in values.items() if isinstance(value, str | int | float | bool)}
 
 
-def about_variant(run: Run, variant: str) -> dict[str, Any]:
-    """What a result says of where its images come from: the run, and what is special to the variant."""
-    about = {key: value for key, value in run.about.items() if key != "variants"}
-    if variant not in run.about.get("variants", {}):
-        return about
-    special = dict(run.about["variants"][variant])
-    seconds = special.pop("seconds")  # filled while the run restores
-    if seconds:
-        special["restore_seconds_median"] = float(np.median(seconds[1:] or seconds))  # the first one compiles
-    return about | special
+def variants(stages: bool, dtypes: bool) -> dict[str, dict[str, Any]]:
+    """By name, which options each variant of a set of weights changes: every stage, every dtype, both, or just one."""
+    changes: dict[str, dict[str, Any]] = {"": {}}
+    if dtypes:
+        changes = {dtype: {"dtype": dtype} for dtype in DTYPES}
+    if stages:
+        changes = {
+            f"{name}_stage{stage}".lstrip("_"): {**options, "stages": stage}
+            for name, options in changes.items()
+            for stage in STAGES
+        }
+    return changes
 
 
 def open_restorers(name_or_path: str, stages: bool, dtypes: bool, options: RestoreOptions) -> dict[str, Restorer]:
-    """The variants of a set of weights, by name: every stage, every dtype, both, or the one that `options` describe.
+    """The variants of a set of weights, by name, with `options` where they change nothing.
 
     Raises UserError if there are no such weights, or for an option that cannot be.
     """
     restorer = Restorer.from_pretrained(name_or_path, options)
-    variants: dict[str, dict[str, Any]] = {"": {}}
-    if dtypes:
-        variants = {dtype: {"dtype": dtype} for dtype in DTYPES}
-    if stages:
-        variants = {
-            f"{name}_stage{stage}".lstrip("_"): {**changes, "stages": stage}
-            for name, changes in variants.items()
-            for stage in STAGES
-        }
-    return {name: restorer.with_options(**changes) for name, changes in variants.items()}
+    return {name: restorer.with_options(**changes) for name, changes in variants(stages, dtypes).items()}
 
 
-def network_run(label: str, restorers: dict[str, Restorer], unrounded: bool, source: str) -> Run:
+def network_candidate(label: str, restorers: dict[str, Restorer], unrounded: bool, source: str) -> Candidate:
     """Score one set of weights in its variants.
 
     `unrounded`: the network is given floats and its answer stays floats (SIDD, DND).
     """
     first = next(iter(restorers.values()))
-    special: dict[str, dict[str, Any]] = {}
-    for name, restorer in restorers.items():
-        special[name] = {"options": _options(restorer), "seconds": []}
-        if restorer.options.stages < STAGES[-1] or len(restorers) > 1:
-            operations = exit_operations(restorer.config)
-            reached = operations[restorer.options.stages - 1]
-            special[name] |= {"operations": reached, "share_of_compute": reached / operations[-1]}
+    common = RestoredBy(
+        kind="weights",
+        source=source,
+        sha256=sha256_of_params(first.params),
+        sha256_of="each parameter's name, type, shape and bytes, in order of the names",
+        config=dataclasses.asdict(first.config),
+        provenance=dict(first.provenance),
+    )
+    seconds: dict[str, list[float]] = {name: [] for name in restorers}
 
     def restore(pair: Pair) -> Images:
         degraded = pair.read_input()
@@ -111,30 +118,31 @@ def network_run(label: str, restorers: dict[str, Restorer], unrounded: bool, sou
         for name, restorer in restorers.items():
             start = time.perf_counter()
             restored[name] = restorer(degraded)
-            special[name]["seconds"].append(time.perf_counter() - start)
+            seconds[name].append(time.perf_counter() - start)
         return restored
 
-    about = {
-        "kind": "weights",
-        "source": source,
-        "sha256": sha256_of_params(first.params),
-        "sha256_of": "each parameter's name, type, shape and bytes, in order of the names",
-        "config": dataclasses.asdict(first.config),
-        "provenance": dict(first.provenance),
-        "variants": special,
-    }
-    return Run(label, tuple(special), restore, about)
+    def about(name: str) -> RestoredBy:
+        restorer, measured = restorers[name], seconds[name]
+        known: dict[str, Any] = {"options": _options(restorer)}
+        if restorer.options.stages < STAGES[-1] or len(restorers) > 1:
+            operations = exit_operations(restorer.config)
+            reached = operations[restorer.options.stages - 1]
+            known |= {"operations": reached, "share_of_compute": reached / operations[-1]}
+        if measured:  # the first one compiles
+            known["restore_seconds_median"] = float(np.median(measured[1:] or measured))
+        return dataclasses.replace(common, **known)
+
+    return Candidate(label, tuple(restorers), restore, about)
 
 
-def folder_run(label: str, protocol_name: str, folder: Path, unrounded: bool) -> Run:
+def folder_candidate(label: str, protocol_name: str, folder: Path, unrounded: bool) -> Candidate:
     """Score a folder of images that were restored elsewhere. Raises UserError if it is empty."""
-    read, files = protocols.restored_reader(protocol_name, folder)
-    about = {
-        "kind": "files",
-        "source": str(folder),
-        "sha256": protocols.sha256_of_files(folder, files),
-        "sha256_of": "the lines that sha256sum prints for the files, in order of their names",
-        "options": {},
-        "rounded": unrounded and not (len(files) == 1 and files[0].suffix == ".mat"),
-    }
-    return Run(label, ("",), lambda pair: {"": read(pair)}, about, parallel=True)
+    read, files = restored_reader(protocol_name, folder)
+    about = RestoredBy(
+        kind="files",
+        source=str(folder),
+        sha256=sha256_of_files(folder, files),
+        sha256_of="the lines that sha256sum prints for the files, in order of their names",
+        rounded=unrounded and not (len(files) == 1 and files[0].suffix == ".mat"),
+    )
+    return Candidate(label, ("",), lambda pair: {"": read(pair)}, lambda variant: about, parallel=True)

@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 
 from mprnet_jax.evaluation.protocols import DERAINING_MEAN, LABELS, PROTOCOLS
-from mprnet_jax.evaluation.scoring import Result
+from mprnet_jax.evaluation.results import Result
+from mprnet_jax.support.errors import one_line
 
 
 def number(column: str, value: float | None, signed: bool = False) -> str:
@@ -42,35 +43,41 @@ def summary_rows(result: Result) -> list[list[str]]:
 
 def summary(result: Result) -> str:
     """What a user reads at the end of a run."""
-    lines = [f"{result.label}: {result.verdict}"]
+    lines = [f"{one_line(result.label)}: {result.verdict}"]
     if result.columns:
         lines.append(lines_up(summary_rows(result)))
         if result.published and not result.comparable:
             lines.append("(*) not comparable: another number of pairs than the paper's")
-    share = result.restored_by.get("share_of_compute")
-    if share is not None:
-        operations = result.restored_by["operations"] / 1e9
-        lines.append(f"compute: {share:.1%} of the whole network ({operations:.1f} GFLOP at 256 x 256)")
-    seconds = result.restored_by.get("restore_seconds_median")
-    if seconds is not None:
-        lines.append(f"restoring: {seconds:.3f} s an image (median, without the first)")
+    by = result.restored_by
+    if by.share_of_compute is not None and by.operations is not None:
+        lines.append(
+            f"compute: {by.share_of_compute:.1%} of the whole network ({by.operations / 1e9:.1f} GFLOP at 256 x 256)"
+        )
+    if by.restore_seconds_median is not None:
+        lines.append(f"restoring: {by.restore_seconds_median:.3f} s an image (median, without the first)")
     return "\n".join([*lines, *result.notes])
 
 
-def runs_table(results: Sequence[Result]) -> str:
-    """Several runs on one set: a row for each, with the cost where it is known."""
+def results_table(results: Sequence[Result]) -> str:
+    """Several results on one set: a row for each, with the cost where it is known."""
+    first = results[0]
     columns = list(dict.fromkeys(column for result in results for column in result.columns))
-    rows = [["run", *(LABELS[column] for column in columns), "compute", "s an image"]]
+    rows = [["run", "pairs", *(LABELS[column] for column in columns), "compute", "s an image"]]
     for result in results:
-        share, seconds = (result.restored_by.get(key) for key in ("share_of_compute", "restore_seconds_median"))
+        share, seconds = result.restored_by.share_of_compute, result.restored_by.restore_seconds_median
         cost = ["-" if share is None else f"{share:.1%}", "-" if seconds is None else f"{seconds:.3f}"]
         means = (number(name, result.mean(name) if name in result.columns else None) for name in columns)
-        rows.append([result.label, *means, *cost])
-    first = results[0]
+        rows.append([one_line(result.label), result.scored, *means, *cost])
     if first.published:
         published = dict(zip(columns, first.published, strict=False))
-        rows.append(["published", *(number(name, published.get(name)) for name in columns), "-", "-"])
-    return f"{first.verdict}\n{lines_up(rows)}"
+        pairs = f"{PROTOCOLS[first.protocol].pairs:,}"
+        rows.append(["published", pairs, *(number(name, published.get(name)) for name in columns), "-", "-"])
+    verdicts = list(dict.fromkeys(result.verdict for result in results))
+    head = verdicts[0] if len(verdicts) == 1 else PROTOCOLS[first.protocol].title
+    lines = [head, lines_up(rows)]
+    if len({result.scored for result in results}) > 1:
+        lines.append("the runs were not scored on the same pairs, so their means do not compare; see --compare")
+    return "\n".join(lines)
 
 
 def _cell(psnr: float, ssim: float) -> str:
@@ -90,9 +97,10 @@ def paper_table(results: Sequence[Result]) -> str:
     """PSNR / SSIM: a row for each set, the published numbers, and a column for each run."""
     labels = list(dict.fromkeys(result.label for result in results))
     by_key = {(result.protocol, result.label): result for result in results}
-    rows = [["set", "pairs", "published", *labels]]
+    rows = [["set", "pairs", "published", *map(one_line, labels)]]
     for name, protocol in PROTOCOLS.items():
-        if not any(result.protocol == name for result in results):
+        on_set = [result for result in results if result.protocol == name]
+        if not on_set:
             continue
         cells = []
         for label in labels:
@@ -105,7 +113,8 @@ def paper_table(results: Sequence[Result]) -> str:
                 psnr, ssim = (result.mean(column) for column in protocol.columns[:2])
                 cells.append(_cell(psnr, ssim) + ("" if result.comparable or protocol.pairs is None else " *"))
         published = _cell(*protocol.published) if protocol.published else "-"
-        rows.append([protocol.title, f"{protocol.pairs:,}" if protocol.pairs else "-", published, *cells])
+        scored = " and ".join(dict.fromkeys(result.scored for result in on_set))
+        rows.append([protocol.title, scored, published, *cells])
     if any(PROTOCOLS[result.protocol].task == "deraining" for result in results):
         means = [_deraining_mean(results, label) for label in labels]
         rows.append(["mean of the five deraining sets", "", _cell(*DERAINING_MEAN), *means])

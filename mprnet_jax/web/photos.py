@@ -5,16 +5,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from mprnet_jax import images
 from mprnet_jax.images.formats.codec import Picture
+from mprnet_jax.reports.pictures import write_browser_jpeg
 from mprnet_jax.restoring import Restorer, restore_picture
 from mprnet_jax.support.errors import UserError
 
 ENDINGS = {"PNG": ".png", "JPEG": ".jpg", "TIFF": ".tif", "WEBP": ".webp", "BMP": ".bmp", "PPM": ".ppm"}
 SHOWN_SIDE = 4096  # pixels; longer sides are scaled down for the page, never for the download
-WHITE = 255
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,15 +69,7 @@ def restore_photo(
 
 def write_shown(picture: Picture, path: Path) -> None:
     """The picture as browsers show it: JPEG of 8 bits, on white where it is transparent, in its own colours."""
-    deep = picture.pixels.dtype != np.uint8
-    pixels = images.to_uint8(images.to_float(picture.pixels)) if deep else picture.pixels
-    if picture.alpha is not None:
-        alpha = picture.alpha.astype(np.float32)[..., None] / np.iinfo(picture.alpha.dtype).max
-        pixels = np.rint(pixels * alpha + WHITE * (1 - alpha)).astype(np.uint8)
-    shown = Image.fromarray(pixels)
-    shown.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
-    profile = picture.icc if picture.mode == "rgb" else None  # that of a grey picture or of inks is not of these pixels
-    shown.save(path, "JPEG", quality=95, subsampling=0, **({"icc_profile": profile} if profile else {}))
+    write_browser_jpeg(path, picture, SHOWN_SIDE)
 
 
 def size(picture: Picture) -> str:

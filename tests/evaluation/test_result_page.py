@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from mprnet_jax import images
-from mprnet_jax.evaluation import result_page, scoring
-from mprnet_jax.evaluation.protocols import Pair
-from mprnet_jax.reports import html_parts, svg_plots
+from mprnet_jax.evaluation import result_page
+from mprnet_jax.evaluation.results import Dataset, RestoredBy, Result
+from mprnet_jax.evaluation.test_sets import Pair
+from mprnet_jax.reports import pictures, svg_plots
 
 VOID = {"meta", "img", "input", "br"}
 
@@ -32,13 +33,13 @@ class Balance(HTMLParser):
         assert self.open.pop() == tag
 
 
-def result(rows, refused=(), protocol="custom") -> scoring.Result:
+def result(rows, refused=(), protocol="custom") -> Result:
     columns = ("psnr", "ssim_matlab_rgb", "ssim_per_channel", "psnr_y", "ssim_index_y")
     made = [
         {"name": name, **dict.fromkeys(columns, psnr), "input_psnr": 20.0, "gain": psnr - 20} for name, psnr in rows
     ]
-    by = {"kind": "files", "source": "x", "sha256": "0", "sha256_of": "y", "options": {}}
-    return scoring.Result(protocol, "run", len(rows), made, list(refused), {"folder": "d", **by}, by, 1.0)
+    by = RestoredBy(kind="files", source="x", sha256="0", sha256_of="y")
+    return Result(protocol, "run", len(rows), made, list(refused), Dataset("d", "0", "y"), by, 1.0)
 
 
 @pytest.fixture
@@ -102,19 +103,19 @@ def test_plots_of_nothing_are_empty():
 
 
 def test_error_map_is_black_without_and_yellow_with_error(photo):
-    np.testing.assert_array_equal(html_parts.error_map(photo, photo, 0.1), np.zeros_like(photo) + np.uint8([0, 0, 4]))
+    np.testing.assert_array_equal(pictures.error_map(photo, photo, 0.1), np.zeros_like(photo) + np.uint8([0, 0, 4]))
     other = np.where(photo < 128, photo + 64, photo - 64).astype(np.uint8)
-    np.testing.assert_array_equal(html_parts.error_map(other, photo, 0.1)[0, 0], [252, 255, 164])
+    np.testing.assert_array_equal(pictures.error_map(other, photo, 0.1)[0, 0], [252, 255, 164])
 
 
 def test_large_pictures_are_reduced(monkeypatch):
-    monkeypatch.setattr(html_parts, "LONGEST_SIDE", 50)
+    monkeypatch.setattr(pictures, "LONGEST_SIDE", 50)
     import base64
     import io
 
     from PIL import Image
 
-    data = html_parts.data_uri(np.zeros((60, 120, 3), np.uint8)).split(",")[1]
+    data = pictures.data_uri(np.zeros((60, 120, 3), np.uint8)).split(",")[1]
     assert Image.open(io.BytesIO(base64.b64decode(data))).size == (40, 20)
 
 

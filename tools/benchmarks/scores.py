@@ -18,7 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     """Score restored files from end to end: reading, scores, hashes, CSV, JSON and the HTML report."""
-    from mprnet_jax import evaluate, images
+    from mprnet_jax import images
+    from mprnet_jax.evaluation import Request, evaluate
 
     rng = np.random.default_rng(0)
     y, x = np.mgrid[: args.height, : args.width][..., None] / 40
@@ -34,6 +35,6 @@ def main(args: argparse.Namespace) -> None:
         for protocol in args.protocol:
             for workers in args.workers:
                 start = time.perf_counter()
-                request = evaluate.Request(protocol, root, root / "out", restored=[root / "restored"], workers=workers)
-                evaluate.evaluate(request)
+                out = root / f"{protocol}_{workers}"
+                evaluate(Request(protocol, root, out, restored=[root / "restored"], workers=workers))
                 print(f"{protocol:10} {workers} threads  {time.perf_counter() - start:6.1f} s", flush=True)
