@@ -6,11 +6,9 @@ import sys
 from collections.abc import Sequence
 
 from mprnet_jax.checkpoints.pretrained import TASKS
-from mprnet_jax.evaluation.candidates import STAGES
-from mprnet_jax.evaluation.comparison_page import compare
 from mprnet_jax.evaluation.protocols import PROTOCOLS
-from mprnet_jax.evaluation.run import Request, evaluate, summary
 from mprnet_jax.restoring import add_restore_options, restore_options
+from mprnet_jax.restoring.options import STAGES
 from mprnet_jax.runtime.compile_cache import use_compile_cache
 from mprnet_jax.runtime.devices import cores, find_devices
 from mprnet_jax.support.command_line import Parser, add_cache_option, path_option
@@ -33,7 +31,8 @@ examples
     python -m mprnet_jax.evaluate --compare out_a out_b --output out_ab
 
 Pairs are matched by name up to the ending, never by position. --output gets report.html, results.json and scores.csv
-(with several sets or runs: in a folder for each). DND is scored by its server: --output gets the .mat files to upload.
+(with several sets or runs: in a folder for each), and takes no other evaluation's results. DND is scored by its server:
+--output gets the .mat files to upload.
 Exit code: 0 all was scored, 2 something was refused (one line for each on stderr; the rest is scored all the same).
 DND needs h5py, RealBlur needs OpenCV: pip install 'mprnet_jax[evaluate]'
 """
@@ -98,8 +97,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     with exit_on_user_error(COMMAND):
         if args.compare:
+            from mprnet_jax.evaluation.comparison_page import compare  # here, because SciPy's statistics take a second
+
             print(compare(*args.compare, args.output))
             return
+        from mprnet_jax.evaluation.run import Request, evaluate, summary  # here, because --help needs no network
+
         if not args.no_compile_cache:
             use_compile_cache()
         names = {field.name for field in dataclasses.fields(Request)}

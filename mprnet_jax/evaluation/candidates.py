@@ -21,9 +21,8 @@ from mprnet_jax.evaluation.results import RestoredBy
 from mprnet_jax.evaluation.test_sets import Pair, restored_reader, sha256_of_files
 from mprnet_jax.model import MPRNet, MPRNetConfig, Params, abstract_params
 from mprnet_jax.restoring import RestoreOptions, Restorer
+from mprnet_jax.restoring.options import DTYPES, STAGES
 
-STAGES = (1, 2, 3)
-DTYPES = ("float32", "bfloat16")
 COST_SIZE = 256  # pixels, side of the image whose operations are counted; shares hardly depend on it
 Images = dict[str, np.ndarray]  # variant -> restored image; "" where there is only one
 

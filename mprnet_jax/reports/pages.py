@@ -5,11 +5,12 @@ without scripts too, less the slider and the sorting.
 """
 
 import functools
-from typing import Any
-
-import jinja2
+from typing import TYPE_CHECKING, Any
 
 from mprnet_jax.support.errors import one_line
+
+if TYPE_CHECKING:
+    import jinja2
 
 
 def render(package: str, template: str, **values: Any) -> str:
@@ -22,7 +23,9 @@ def render(package: str, template: str, **values: Any) -> str:
 
 
 @functools.cache
-def _environment(package: str) -> jinja2.Environment:
+def _environment(package: str) -> "jinja2.Environment":
+    import jinja2  # here, because commands that may write a page import this module, and most do not
+
     places = dict.fromkeys((package, "mprnet_jax.reports"))
     return jinja2.Environment(
         loader=jinja2.ChoiceLoader([jinja2.PackageLoader(place) for place in places]),

@@ -125,6 +125,13 @@ def test_cutting_goes_on_where_it_was_stopped_and_overwrites_nothing(sidd, tmp_p
     assert patches(tmp_path / "out") == whole
 
 
+def test_the_settings_of_patches_appear_whole_or_not_at_all(sidd, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.replace", lambda *names: (_ for _ in ()).throw(OSError("no room")))
+    with pytest.raises(OSError, match="no room"):
+        run("prepare_sidd.py", sidd, "--output", tmp_path / "out", "--patches", 2, "--size", 32)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_other_settings_another_origin_and_a_missing_partner_are_refused(sidd, tmp_path, capsys):
     args = (sidd, "--patches", 2, "--size", 32)
     run("prepare_sidd.py", *args, "--output", tmp_path / "out")

@@ -3,14 +3,12 @@
 import re
 from html.parser import HTMLParser
 
-import numpy as np
 import pytest
 
 from mprnet_jax import images
 from mprnet_jax.evaluation import result_page
 from mprnet_jax.evaluation.results import Dataset, RestoredBy, Result
 from mprnet_jax.evaluation.test_sets import Pair
-from mprnet_jax.reports import pictures, svg_plots
 
 VOID = {"meta", "img", "input", "br"}
 
@@ -88,35 +86,6 @@ def test_another_count_than_the_papers_is_a_notice(rendered):
     assert "GoPro, 2 of 1,111 pairs: not comparable with the paper" in rendered(
         [("a", 30.0), ("b", 31.0)], protocol="gopro"
     )
-
-
-@pytest.mark.parametrize("values", [[3.0], [3.0, 3.0], [0.1, 0.2, 0.4], [-1e-6, 2e5], [np.inf, 1.0], list(range(500))])
-def test_histogram_counts_every_finite_value(values):
-    plot = svg_plots.histogram(np.array(values, float), "x")
-    counts = [int(count) for count in re.findall(r": (\d+)</title>", plot)]
-    assert sum(counts) == np.isfinite(values).sum()
-
-
-def test_plots_of_nothing_are_empty():
-    assert svg_plots.histogram(np.array([np.inf]), "x") == ""
-    assert svg_plots.scatter(np.array([np.nan]), np.array([1.0]), ["a"], "x", "y") == ""
-
-
-def test_error_map_is_black_without_and_yellow_with_error(photo):
-    np.testing.assert_array_equal(pictures.error_map(photo, photo, 0.1), np.zeros_like(photo) + np.uint8([0, 0, 4]))
-    other = np.where(photo < 128, photo + 64, photo - 64).astype(np.uint8)
-    np.testing.assert_array_equal(pictures.error_map(other, photo, 0.1)[0, 0], [252, 255, 164])
-
-
-def test_large_pictures_are_reduced(monkeypatch):
-    monkeypatch.setattr(pictures, "LONGEST_SIDE", 50)
-    import base64
-    import io
-
-    from PIL import Image
-
-    data = pictures.data_uri(np.zeros((60, 120, 3), np.uint8)).split(",")[1]
-    assert Image.open(io.BytesIO(base64.b64decode(data))).size == (40, 20)
 
 
 def test_a_file_that_went_away_is_a_notice(photo):

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from mprnet_jax import images
 from mprnet_jax.images.headers import header_of
+from mprnet_jax.support.atomic_files import whole_file
 from mprnet_jax.support.errors import UserError
 
 GT = re.compile(r"(?P<scene>.+)_GT_SRGB_(?P<number>.+)\.png", re.IGNORECASE)
@@ -104,5 +105,5 @@ def _claim(output: Path, cutting: Cutting) -> None:
         return
     if any((output / side).exists() for side in ("input", "target")):
         raise UserError(f"{output}: has input/ or target/ of another origin; choose another --output")
-    output.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(new) + "\n", encoding="utf-8")
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(new) + "\n", encoding="utf-8")
