@@ -18,10 +18,11 @@ import numpy as np
 
 from mprnet_jax import images
 from mprnet_jax.evaluation.results import RestoredBy
-from mprnet_jax.evaluation.test_sets import Pair, restored_reader, sha256_of_files
+from mprnet_jax.evaluation.test_sets import Pair, TestSet, restored_reader, sha256_of_files
 from mprnet_jax.model import MPRNet, MPRNetConfig, Params, abstract_params
 from mprnet_jax.restoring import RestoreOptions, Restorer
 from mprnet_jax.restoring.options import DTYPES, STAGES
+from mprnet_jax.support.errors import UserError
 
 COST_SIZE = 256  # pixels, side of the image whose operations are counted; shares hardly depend on it
 Images = dict[str, np.ndarray]  # variant -> restored image; "" where there is only one
@@ -134,9 +135,15 @@ def network_candidate(label: str, restorers: dict[str, Restorer], unrounded: boo
     return Candidate(label, tuple(restorers), restore, about)
 
 
-def folder_candidate(label: str, protocol_name: str, folder: Path, unrounded: bool) -> Candidate:
-    """Score a folder of images that were restored elsewhere. Raises UserError if it is empty."""
-    read, files = restored_reader(protocol_name, folder)
+def folder_candidate(label: str, protocol: str, folder: Path, test_set: TestSet, unrounded: bool) -> Candidate:
+    """Score a folder of images that were restored elsewhere. Raises UserError if it has none of the set's pairs."""
+    read, files = restored_reader(protocol, folder)
+    stems, names = {file.stem for file in files}, [pair.name for pair in test_set.pairs]
+    if protocol != "sidd" and stems.isdisjoint(names):
+        raise UserError(
+            f"{folder}: not one of its {len(files)} pictures is called as one of the {len(names)} pairs; rename them: "
+            f"the first is {files[0].name if files else 'not clear'}, and pairs are called {names[0]} and so on"
+        )
     about = RestoredBy(
         kind="files",
         source=str(folder),

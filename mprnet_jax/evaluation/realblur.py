@@ -24,6 +24,8 @@ def align(restored: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndar
     """
     cv2 = import_extra("cv2", "opencv-python-headless", "evaluate")
     z, x = images.to_float(restored), images.to_float(target)
+    if min(x.shape[:2]) <= 2 * CROP:
+        raise UserError(f"SSIM needs at least {2 * CROP + 1} x {2 * CROP + 1} pixels, got {x.shape[0]} x {x.shape[1]}")
     energy = float(np.sum(z * z, dtype=np.float64))
     if energy == 0:
         raise UserError("the restored image is black, so it cannot be aligned; look at it")

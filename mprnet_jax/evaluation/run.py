@@ -132,14 +132,14 @@ def _refuse_other_weights(folder: Path, candidate: Candidate) -> None:
                 )
 
 
-def open_candidates(request: Request, name: str, refused: list[str]) -> list[Candidate]:
+def open_candidates(request: Request, name: str, test_set: TestSet, refused: list[str]) -> list[Candidate]:
     """What is to be scored on one set; what cannot be opened becomes a line of `refused`."""
     unrounded, opened = PROTOCOLS[name].unrounded, []
     for label, source in request.sources:
         try:
             if isinstance(source, Path):
                 folder = test_sets.restored_folder(name, source) if request.protocol == "all" else source
-                opened.append(candidates.folder_candidate(label, name, folder, unrounded))
+                opened.append(candidates.folder_candidate(label, name, folder, test_set, unrounded))
                 continue
             if source == "auto" and PROTOCOLS[name].task is None:
                 raise UserError("--task auto: a custom set has no task of its own; name one")
@@ -251,7 +251,7 @@ def evaluate(request: Request) -> tuple[list[Result], list[str]]:
                 continue
             for line in test_set.refused:
                 scoring.refuse(refused, line)
-            opened = open_candidates(request, name, refused)
+            opened = open_candidates(request, name, test_set, refused)
             dataset = _dataset(test_set)
             for candidate in opened:
                 try:

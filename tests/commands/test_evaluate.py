@@ -159,12 +159,15 @@ def test_bad_pairs_are_one_line_each_and_the_rest_is_scored(data, tmp_path, caps
         (("--data", "{data}", "--restored", "{empty}"), "no pictures in this folder"),
         (("--data", "{empty}", "--restored", "{empty}"), "is not here; it needs input/ and target/"),
         (("--data", "{data}", "--checkpoint", "nowhere"), "neither a task"),
+        (("--data", "{data}", "--restored", "{other}"), "not one of its 1 pictures is called as one of the 5 pairs"),
         (("--data", "{data}", "--task", "auto"), "name one"),
     ],
 )
 def test_what_cannot_be_opened_is_one_line_and_exit_code_2(arguments, message, data, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
-    arguments = [argument.format(data=data, empty=tmp_path / "empty") for argument in arguments]
+    images.write(tmp_path / "other" / "0_restored.png", np.zeros((96, 128, 3), np.uint8))
+    places = {"data": data, "empty": tmp_path / "empty", "other": tmp_path / "other"}
+    arguments = [argument.format(**places) for argument in arguments]
     assert run("--protocol", "custom", *arguments, "--output", tmp_path / "out") == 2
     lines = refusals(capsys)
     assert len(lines) == 1
@@ -282,7 +285,15 @@ def test_sidd_restored_elsewhere_is_read_from_idenoised_or_pictures(tmp_path):
 
 
 def test_dnd_writes_the_files_that_its_server_wants(bundle, tmp_path, capsys):
-    noisy_images = dnd(tmp_path / "dnd", missing=(2,), numbers=(1, 2))
+    h5py = pytest.importorskip("h5py")
+    noisy_images = dnd(tmp_path / "dnd", missing=(2,), numbers=(1, 2, 3))
+    damaged = tmp_path / "dnd" / "images_srgb" / "0003.mat"
+    with h5py.File(damaged, "w") as file:
+        file.create_dataset("InoisySRGB", data=noisy_images[3].T, chunks=(3, 30, 40), compression="gzip")
+        offset = file["InoisySRGB"].id.get_chunk_info(0).byte_offset
+    data = bytearray(damaged.read_bytes())
+    data[offset + 100 : offset + 200] = bytes(100)  # pixels, not structure: it opens
+    damaged.write_bytes(data)
     out = tmp_path / "out"
     assert run("--protocol", "dnd", "--data", tmp_path / "dnd", "--checkpoint", bundle, "--output", out) == 2
     assert [path.name for path in (out / "dnd").iterdir()] == ["0001.mat"]
@@ -292,6 +303,9 @@ def test_dnd_writes_the_files_that_its_server_wants(bundle, tmp_path, capsys):
     captured = capsys.readouterr()
     assert "DND, 20 of 1,000 crops: written for the benchmark's server" in captured.out
     assert "0002.mat: no such file" in captured.err
+    lines = [line for line in captured.err.splitlines() if "0003" in line]
+    assert len(lines) == 1
+    assert f"{damaged}: not a whole MATLAB file" in lines[0]
 
 
 def test_all_runs_what_is_there_in_a_column_for_each_run(data, tmp_path, capsys):
@@ -299,6 +313,8 @@ def test_all_runs_what_is_there_in_a_column_for_each_run(data, tmp_path, capsys)
     for place in ("GoPro/test", "test/Rain100L"):
         (root / place).parent.mkdir(parents=True, exist_ok=True)
         (root / place).symlink_to(data)
+    (root / "SIDD").mkdir()
+    (root / "SIDD" / "ValidationNoisyBlocksSrgb.mat").write_bytes(b"MATLAB 5.0 MAT-file" * 40)
     for run_name in ("one", "two"):
         (tmp_path / run_name).mkdir()
         (tmp_path / run_name / "GoPro").symlink_to(tmp_path / "restored")
@@ -308,6 +324,7 @@ def test_all_runs_what_is_there_in_a_column_for_each_run(data, tmp_path, capsys)
     assert run("--protocol", "all", "--data", root, "--restored", *restored, "--output", out) == 2
     captured = capsys.readouterr()
     assert f"{tmp_path / 'one'}: no restored images of Rain100L" in captured.err
+    assert f"{root / 'SIDD' / 'ValidationNoisyBlocksSrgb.mat'}: not a whole MATLAB file" in captured.err
     table = [line.split() for line in (out / "table.txt").read_text().splitlines()]
     assert table[0] == ["set", "pairs", "published", "one", "two"]
     gopro = load(out / "gopro" / "two")

@@ -76,6 +76,11 @@ def test_what_cannot_be_aligned_is_one_line(restored, message, sharp):
     assert "\n" not in str(caught.value)
 
 
+def test_a_picture_smaller_than_the_window_is_one_line(sharp):
+    with pytest.raises(UserError, match="at least 11 x 11 pixels, got 10 x 40"):
+        realblur.score(sharp[:10, :40], sharp[:10, :40])
+
+
 def test_without_opencv_the_pip_command_is_said(sharp, monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(UserError, match=r"opencv-python-headless.*pip install 'mprnet_jax\[evaluate\]'"):
