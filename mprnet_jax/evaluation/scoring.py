@@ -6,7 +6,6 @@ imported again (100 pairs of 480 x 320 by the GoPro protocol on 2 busy cores: 8 
 
 import collections
 import math
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +18,7 @@ from mprnet_jax.evaluation.protocols import Protocol
 from mprnet_jax.evaluation.results import RESTORED, Row
 from mprnet_jax.evaluation.test_sets import Pair
 from mprnet_jax.support.errors import UserError, one_line
+from mprnet_jax.support.progress import say
 
 
 def score_pair(protocol: Protocol, pair: Pair, restored: Images, with_input: bool) -> dict[str, Row]:
@@ -52,7 +52,7 @@ def refuse(refused: list[str], line: str) -> None:
     """Note what is not scored and why, in one line, and say it at once, above a progress bar."""
     line = one_line(line)
     refused.append(line)
-    tqdm.write(f"mprnet_jax.evaluate: refused: {line}", file=sys.stderr)
+    say(f"refused: {line}")
 
 
 def score_set(

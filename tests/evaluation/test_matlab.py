@@ -1,17 +1,19 @@
 """MATLAB files of SIDD and DND, whole, damaged and hostile."""
 
+import configparser
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.io
 import scipy.sparse
 
+from mprnet_jax.evaluation import comparison, test_sets
 from mprnet_jax.evaluation import dnd as dnd_files
 from mprnet_jax.evaluation import sidd as sidd_files
-from mprnet_jax.evaluation import test_sets
 from mprnet_jax.support.errors import UserError
 from tests.helpers.benchmark_files import dnd, sidd
 
@@ -96,6 +98,20 @@ def test_missing_extra_says_the_pip_command(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(UserError, match=r"needs h5py.*pip install 'mprnet_jax\[evaluate\]'"):
         test_sets.open_set("dnd", tmp_path)
+
+
+def test_sidd_and_comparing_need_no_package_that_jax_does_not_need(tmp_path, monkeypatch):
+    for module in ("h5py", "cv2"):
+        monkeypatch.setitem(sys.modules, module, None)
+    sidd(tmp_path)
+    assert len(test_sets.open_set("sidd", tmp_path).pairs) == 2
+    assert comparison.paired_difference(np.arange(8.0), np.arange(8.0) + 1).verdict == "B is higher"
+    requirements = configparser.ConfigParser()
+    requirements.read(Path(__file__).parents[2] / "setup.cfg")
+    needed = requirements["options"]["install_requires"]
+    assert "scipy>=" in needed
+    assert all(f"\n{package}" not in needed for package in ("h5py", "opencv"))
+    assert "scipy" not in requirements["options.extras_require"]["evaluate"]
 
 
 def mutations(data: bytes, count: int, seed: int) -> Iterator[bytes]:
