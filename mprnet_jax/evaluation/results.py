@@ -192,7 +192,7 @@ def load(folder: Path) -> Result:
     """Read back what save wrote. Raises UserError if there is no result in the folder, or not a whole one."""
     path = folder / RESULTS
     if not path.is_file():
-        below = sorted(str(found.parent) for found in folder.glob(f"**/{RESULTS}"))[:3] if folder.is_dir() else []
+        below = sorted(str(found.parent) for found in folder.glob(f"**/{RESULTS}") if found.is_file())[:3]
         hint = f"; did you mean {' or '.join(below)}?" if below else "; name the folder that --output made"
         raise UserError(f"{folder}: no {RESULTS} in it{hint}")
     try:

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import itertools
 import json
+import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -82,12 +83,12 @@ class Request:
 def refuse_others_results(request: Request, names: Sequence[str]) -> None:
     """Raise UserError if the output's folder holds results that are not of this very request."""
     record = request.output / REQUEST
-    if record.exists():
+    if os.path.lexists(record):
         try:
             recorded = json.loads(read_regular(record))
             differing = [key for key, value in request.identity.items() if recorded.get(key) != value]
         except (OSError, ValueError, AttributeError, RecursionError):
-            differing = [f"{REQUEST} cannot be read"]
+            raise UserError(f"{record}: cannot be read; choose another --output, or remove that folder") from None
         if differing:
             raise UserError(
                 f"{request.output}: holds the results of another evaluation (it differs in {', '.join(differing)}); "

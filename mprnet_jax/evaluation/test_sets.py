@@ -37,11 +37,8 @@ class TestSet:
 
 def _holds(name: str, folder: Path) -> bool:
     """Whether a folder looks like the set: enough to choose between places, not a check of its content."""
-    if name == "sidd":
-        return any((folder / file).is_file() for file in sidd.FILES)
-    if name == "dnd":
-        return (folder / "info.mat").is_file() or (folder / "images_srgb").is_dir()
-    return (folder / "target").is_dir()
+    files = {"sidd": sidd.FILES, "dnd": ("info.mat", "images_srgb")}.get(name, ("target",))
+    return any(os.path.lexists(folder / file) for file in files)  # a link to nowhere counts: it is to be mended
 
 
 def find_folder(name: str, data: Path, below: bool = False) -> Path | None:
@@ -83,6 +80,8 @@ def by_stem(folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
 
     Raises UserError if there are none.
     """
+    if folder.is_symlink() and not folder.exists():
+        raise UserError(f"{folder}: a link that leads nowhere; mend or remove it")
     found: dict[str, list[Path]] = {}
     for path in images.find(folder):
         found.setdefault(path.stem, []).append(path)
@@ -100,7 +99,7 @@ def pair_folders(folder: Path) -> TestSet:
     Raises UserError if target/ has no pictures or no pair has both partners.
     """
     targets, shared = by_stem(folder / "target")
-    has_input = (folder / "input").is_dir()
+    has_input = os.path.lexists(folder / "input")
     inputs, shared_inputs = by_stem(folder / "input") if has_input else ({}, {})
     shared = shared_inputs | shared
     pairs, refused = [], list(shared.values())

@@ -75,3 +75,31 @@ def test_hash_is_that_of_the_shell(tmp_path):
     assert test_sets.sha256_of_files(tmp_path, files) == expected[0]
     (tmp_path / "target" / "a.png").rename(tmp_path / "target" / "c.png")
     assert test_sets.sha256_of_files(tmp_path, sorted(tmp_path.rglob("*.png"))) != expected[0]
+
+
+@pytest.mark.parametrize("side", ["input", "target", "restored"])
+def test_a_folder_that_is_a_link_to_nowhere_is_named_and_not_taken_for_missing(side, tmp_path):
+    for name in ("input", "target", "restored"):
+        write_all(tmp_path / name, ["a.png"])
+    (tmp_path / side).rename(tmp_path / "elsewhere")
+    (tmp_path / side).symlink_to(side)  # a loop
+    opens = lambda: (test_sets.restored_reader("custom", tmp_path / "restored"), test_sets.open_set("custom", tmp_path))
+    with pytest.raises(UserError, match=f"{side}: a link that leads nowhere; mend or remove it"):
+        opens()
+
+
+def test_the_count_of_pairs_is_that_of_names_and_not_of_refusals(tmp_path):
+    write_all(tmp_path / "input", ["a.png", "b.png", "b.bmp", "c.png"])
+    write_all(tmp_path / "target", ["a.png", "b.png", "d.png"])
+    found = test_sets.open_set("custom", tmp_path)
+    assert found.found == 4
+    assert len(found.pairs) == 1
+    assert len(found.refused) == 3
+    assert sum(" b " in line for line in found.refused) == 1
+
+
+def test_the_hash_leaves_out_what_cannot_be_read_as_sha256sum_does(tmp_path):
+    write_all(tmp_path, ["a.png"])
+    (tmp_path / "b.png").symlink_to("b.png")
+    with_link = test_sets.sha256_of_files(tmp_path, [tmp_path / "a.png", tmp_path / "b.png"])
+    assert with_link == test_sets.sha256_of_files(tmp_path, [tmp_path / "a.png"])
