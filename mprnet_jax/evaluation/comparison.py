@@ -21,7 +21,7 @@ from mprnet_jax.support.errors import UserError
 
 CONFIDENCE = 0.95
 MIN_IMAGES = 6  # the least n with 2 / 2^n below 1 - CONFIDENCE
-METHOD = f"paired t-test of the mean difference, two-sided, and its 95 % interval; it takes {MIN_IMAGES} images"
+METHOD = f"paired t-test of the mean difference, two-sided, and its 95 % interval; from {MIN_IMAGES} images on"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -64,13 +64,16 @@ def render(compared: Comparison) -> str:
     number, (a, b) = tables.number, compared.results
     first, (a_values, b_values) = next(iter(compared.values.items()))
     change = changes(a_values, b_values)
-    means = [["", "A", "B", "B - A", "95 % from", "to", "p", "B higher on", "lower on", ""]]
+    means = [["", "", "A", "B", "B - A", "95 % interval", "p", "B higher, lower"]]
     for column, difference in compared.differences.items():
-        ends = (number(column, value, signed=True) for value in (difference.mean, difference.low, difference.high))
-        both = (number(column, float(values.mean())) for values in compared.values[column])
-        p = "-" if np.isnan(difference.p) else f"{difference.p:.2g}"
-        counts = (str(difference.better), str(difference.worse))
-        means.append([LABELS[column], *both, *ends, p, *counts, difference.verdict])
+        both = [number(column, float(values.mean())) for values in compared.values[column]]
+        mean, low, high = (
+            number(column, value, signed=True) for value in (difference.mean, difference.low, difference.high)
+        )
+        decided = not np.isnan(difference.p)
+        sure = [f"{low} to {high}", f"{difference.p:.2g}"] if decided else ["-", "-"]
+        counts = f"{difference.better}, {difference.worse}"
+        means.append([LABELS[column], difference.verdict, *both, mean, *sure, counts])
     how: dict[str, str] = {}
     for run, result in (("A", a), ("B", b)):
         how[run] = f"{result.restored_by.source}; {result.verdict}"
