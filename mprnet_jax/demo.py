@@ -2,12 +2,10 @@
 
 import argparse
 import contextlib
-import ipaddress
 import os
 import signal
 import socket
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,22 +17,16 @@ from mprnet_jax.runtime.devices import find_devices
 from mprnet_jax.support.command_line import Parser, add_cache_option, path_option
 from mprnet_jax.support.errors import UserError, exit_on_user_error
 from mprnet_jax.support.optional_imports import import_extra
+from mprnet_jax.web.addresses import Names, host_of, is_loopback
 from mprnet_jax.web.models import load_models, tasks
 from mprnet_jax.web.photos import Limits
 from mprnet_jax.web.store import Store
+from mprnet_jax.web.temporary_folder import temporary_folder
 
 COMMAND = "mprnet_jax.demo"
 FIXED = ("tile", "overlap", "patch_size", "dtype", "devices", "batch")  # options that visitors do not choose
 TILE_SECONDS = 2.0  # that the end waits for the tile at hand
 UPLOADS_KEPT = 40  # photos of the largest size that the store has room for
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def announce(host: str, port: int) -> None:
@@ -76,6 +68,13 @@ needs: pip install 'mprnet_jax[demo]'""",
     where = parser.add_argument_group("where")
     where.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine)")
     where.add_argument("--port", type=int, default=7860, help="default: %(default)s")
+    where.add_argument(
+        "--allowed-hosts",
+        metavar="NAME",
+        nargs="+",
+        default=[],
+        help="names that browsers may open the page under besides its own address, such as that of a reverse proxy",
+    )
     what = parser.add_argument_group("what is offered")
     what.add_argument(
         "--checkpoint",
@@ -106,6 +105,11 @@ needs: pip install 'mprnet_jax[demo]'""",
     args.options = restore_options(parser, args)
     if not 1 <= args.port <= 65535:
         parser.error(f"--port must be in 1..65535, got {args.port}")
+    for name in args.allowed_hosts:
+        if host_of(name) != name.lower():
+            parser.error(
+                f"--allowed-hosts takes names such as photos.example.org, without http:// and port; got {name}"
+            )
     for name in ("max_megapixels", "max_megabytes", "queue", "keep_minutes"):
         if not getattr(args, name) > 0:
             parser.error(f"--{name.replace('_', '-')} must be more than 0, got {getattr(args, name)}")
@@ -115,12 +119,14 @@ needs: pip install 'mprnet_jax[demo]'""",
 @contextlib.contextmanager
 def gradio_home() -> Iterator[Path]:
     """A temporary folder for all files of the page, gone afterwards. To be entered before Gradio is imported."""
-    with tempfile.TemporaryDirectory(prefix="mprnet_jax_demo_", ignore_cleanup_errors=True) as name:
-        home = Path(name).resolve()
+    with temporary_folder() as home:
         os.environ |= {
             "GRADIO_TEMP_DIR": str(home),
             "GRADIO_EXAMPLES_CACHE": str(home / "examples"),
             "GRADIO_ANALYTICS_ENABLED": "False",
+            # Gradio calls its own address at the start, and nothing else: no proxy has to do with that.
+            "NO_PROXY": "*",
+            "no_proxy": "*",
         }
         yield home
 
@@ -141,11 +147,16 @@ def serve(args: argparse.Namespace) -> bool:
 
         store = Store(home, args.keep_minutes * 60, UPLOADS_KEPT * limits.bytes)
         inputs = {task: SAMPLES / task / "input" for task in tasks(models)}
-        samples = {task: store.add_samples(folder, task) for task, folder in inputs.items() if folder.is_dir()}
+        try:
+            samples = {task: store.add_samples(folder, task) for task, folder in inputs.items() if folder.is_dir()}
+        except OSError as error:  # shutil.Error, of many files, has no strerror
+            reason = error.strerror or "not all samples could be copied"
+            raise UserError(f"{home.parent}: cannot be used ({reason}); make room, or set TMPDIR elsewhere") from error
         page = web.Page(models, store, limits)
         blocks = web.build(page, samples, args.queue)
         with store.sweeping():
-            web.launch(blocks, page, args.host, args.port)
+            names = Names(args.host, tuple(name.lower() for name in args.allowed_hosts))
+            web.launch(blocks, page, names, args.port)
             try:
                 announce(args.host, args.port)
                 with contextlib.suppress(KeyboardInterrupt, SystemExit):

@@ -1,32 +1,27 @@
-"""What stands before Gradio: only the addresses that the page and its API use, bounded uploads, strict headers.
-
-Gradio serves much that this page has no use for (a proxy, a dashboard, run history, editing of the page); what is not
-in the lists below answers 404, whether it exists or not.
-"""
+"""What stands before Gradio: this page's addresses alone, under its own names; bounded bodies; strict headers."""
 
 import json
-import re
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
+from starlette.exceptions import HTTPException
+
+from mprnet_jax.web import log, visitors
+from mprnet_jax.web.addresses import FILE, PROGRESS, READ, UPLOAD, WRITE, Names
+from mprnet_jax.web.bodies import Gone, Incoming, Message, Pace, Receive, Refused, chunks, replay
 from mprnet_jax.web.store import Store
+from mprnet_jax.web.uploads import NO_ROOM, Progress, receive_files
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-PREFIX = "/gradio_api/"
-UPLOAD = f"{PREFIX}upload"
-READ = re.compile(
-    r"/(config|theme\.css|favicon\.ico|manifest\.json|robots\.txt|(assets|static)/.+)?"
-    rf"|{PREFIX}(info|startup-events|queue/(data|status)|upload_progress|heartbeat/[\w-]+|call/(v2/)?\w+/\w+|file=.+)/?"
-)
-WRITE = re.compile(rf"{UPLOAD}|{PREFIX}(queue/join|cancel|reset|call/(v2/)?\w+)/?")
-FILE = f"{PREFIX}file="
 MOST_JSON = 100_000  # bytes of a request that is no upload
 FORM_BYTES = 10_000  # what a form adds to the file in it
+TOO_LONG = "the request is too long"
+DROP_SECONDS = 10.0  # that the rest of a refused body is read and dropped, so that its sender sees why
 HEADERS = {
     # The page works without a network; this has the browser see to it, and keeps other sites from framing the page.
     "content-security-policy": "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; object-src 'none'; "
@@ -39,46 +34,73 @@ HEADERS = {
 class Guard:
     """ASGI middleware in front of `app`; uploads are bounded by `most_bytes` each, and by the room in the store."""
 
-    def __init__(self, app: App, store: Store, most_bytes: int) -> None:
+    def __init__(
+        self,
+        app: App,
+        store: Store,
+        most_bytes: int,
+        names: Names = Names(),  # noqa: B008 (frozen)
+        pace: Pace = Pace(),  # noqa: B008
+    ) -> None:
         self.app = app
         self.store = store
         self.most_bytes = most_bytes
+        self.names = names
+        self.pace = pace
+        self.progress = Progress()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             if scope["type"] == "lifespan":  # no web sockets
                 await self.app(scope, receive, send)
             return
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        refusal = self.refusal(scope["method"], scope["path"], headers)
-        if not refusal and scope["method"] == "POST" and not scope["path"].startswith(UPLOAD):
-            body = await _read(receive)
-            receive = _replay(body, receive)
-            refusal = self.refusal_of_json(body)
-        if refusal:
-            await _answer(send, *refusal)
-            return
-        # A browser would keep photos in its cache after the visit; the page's own scripts it may keep.
-        extra = HEADERS | ({"cache-control": "no-store"} if scope["path"].startswith(FILE) else {})
-        answers = False
-
-        async def send_with_headers(message: MutableMapping[str, Any]) -> None:
-            nonlocal answers
-            answers = True
-            if message["type"] == "http.response.start":
-                kept = [pair for pair in message["headers"] if pair[0].decode("latin-1").lower() not in extra]
-                added = [(name.encode(), value.encode()) for name, value in extra.items()]
-                message = {**message, "headers": kept + added}
-            await send(message)
-
+        answer, receive = _Answer(scope, send), Incoming(receive)
         try:
-            await self.app(scope, receive, send_with_headers)
-        except (OSError, RuntimeError):
-            if answers or not scope["path"].startswith(FILE) or Path(scope["path"].removeprefix(FILE)).exists():
-                raise
-            await _answer(send, 404, "not found")  # deleted with its page after Gradio had found it
+            await self._respond(scope, receive, answer)
+        except Refused as refusal:
+            if not answer.begun:
+                await answer.refuse(refusal, receive)
+        except Gone:
+            pass
+        except Exception as error:  # Gradio's, of whatever a visitor sent
+            if answer.begun:
+                if not any(isinstance(fault, HTTPException) for fault in (error, error.__cause__)):  # no such session
+                    log.failure(f"{scope['method']} {scope['path']}", error)
+                await answer.end_events()
+            elif scope["path"].startswith(FILE) and not Path(scope["path"].removeprefix(FILE)).exists():
+                await answer.refuse(Refused(404, "not found"), receive)  # deleted after Gradio had found it
+            elif scope["method"] == "POST" and not isinstance(error, OSError):
+                await answer.refuse(Refused(400, "the call does not fit the page; see view_api() of a client"), receive)
+            else:
+                log.failure(f"{scope['method']} {scope['path']}", error)
+                await answer.refuse(Refused(500, "this did not work; the server's log says why"), receive)
 
-    def refusal(self, method: str, path: str, headers: MutableMapping[str, str]) -> tuple[int, str] | None:
+    async def _respond(self, scope: Scope, receive: Incoming, answer: "_Answer") -> None:
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        refusal = self.names.refusal(headers) or self.refusal(scope["method"], scope["path"], headers)
+        if refusal:
+            raise Refused(*refusal)
+        secret = visitors.secret_of(headers)
+        if secret is None and scope["path"] in ("/", "/config"):
+            answer.extra["set-cookie"] = visitors.new_cookie()
+        upload_id = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("upload_id", [""])[0]
+        if scope["path"] == PROGRESS:
+            await answer.stream("text/event-stream", self.progress.follow(upload_id))
+        elif scope["path"] == UPLOAD and scope["method"] == "POST":
+            most = min(int(headers["content-length"]), self.most_bytes + FORM_BYTES)
+            body = chunks(receive, most, self._too_large(), self.pace)
+            with self.progress.of(upload_id) as arrived:
+                files = await receive_files(headers.get("content-type", ""), body, most, self.store, arrived)
+            await answer.json(200, [str(path) for path in files])
+        else:
+            if scope["method"] == "POST":
+                body = b"".join([part async for part in chunks(receive, MOST_JSON, TOO_LONG, self.pace)])
+                following = replay(self.checked(body, secret), receive)
+            else:
+                following = receive
+            await self.app(visitors.with_own_names(scope, secret), following, answer.send)
+
+    def refusal(self, method: str, path: str, headers: Mapping[str, str]) -> tuple[int, str] | None:
         """Status and sentence for a request that goes no further; None if it may. Header names are in small letters."""
         allowed = {"GET": READ, "HEAD": READ, "POST": WRITE}.get(method)
         if allowed is None or not allowed.fullmatch(path):
@@ -88,26 +110,85 @@ class Guard:
         if method != "POST":
             return None
         length = headers.get("content-length", "")
-        if not length.isdecimal():
+        if not (length.isascii() and length.isdecimal()):
             return 411, "the request must say how long it is (Content-Length)"
+        if "transfer-encoding" in headers:  # two lengths in one request: smuggling, or a fault
+            return 400, "the request must not have both Content-Length and Transfer-Encoding"
         upload = path.startswith(UPLOAD)
-        if int(length) > (self.most_bytes + FORM_BYTES if upload else MOST_JSON):
-            megabytes = self.most_bytes / 1e6
-            what = f"a photo may have at most {megabytes:g} MB" if upload else "the request is too long"
-            return 413, what
+        if len(length) > 15 or int(length) > (self.most_bytes + FORM_BYTES if upload else MOST_JSON):
+            return 413, self._too_large() if upload else TOO_LONG
         if upload and not self.store.has_room(int(length)):
-            return 507, "too many photos are here at the moment; try again in some minutes"
+            return 507, NO_ROOM
         return None
 
     def refusal_of_json(self, body: bytes) -> tuple[int, str] | None:
         """Status and sentence for JSON that names a file, or an address to fetch one from, outside the store."""
         try:
-            paths = list(_values(json.loads(body or b"null"), "path"))
+            self.checked(body, None)
+        except Refused as refusal:
+            return refusal.status, refusal.sentence
+        return None
+
+    def checked(self, body: bytes, secret: str | None) -> bytes:
+        """A call as it goes on to Gradio, with the visitor's own names of sessions. Raises Refused."""
+        try:
+            call = json.loads(body or b"null", parse_constant=_no_number)
+            paths = list(_values(call, "path"))
         except (ValueError, RecursionError):
-            return 400, "the request is not JSON"
-        if all(path is None or (isinstance(path, str) and self.store.holds(path)) for path in paths):
-            return None
-        return 403, "a photo must be uploaded here first; other files and addresses are not read"
+            raise Refused(400, "the request is not JSON") from None
+        if not all(path is None or (isinstance(path, str) and self.store.holds(path)) for path in paths):
+            raise Refused(403, "a photo must be uploaded here first; other files and addresses are not read")
+        if isinstance(call, dict) and call.get("session_hash") is not None:
+            call["session_hash"] = visitors.own_name(call["session_hash"], secret)
+        return json.dumps(call).encode()
+
+    def _too_large(self) -> str:
+        return f"a photo may have at most {self.most_bytes / 1e6:g} MB"
+
+
+class _Answer:
+    """The response to one request, with the page's own headers."""
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        # A browser would keep photos in its cache after the visit; the page's own scripts it may keep.
+        self.extra = HEADERS | ({"cache-control": "no-store"} if scope["path"].startswith(FILE) else {})
+        self.begun = False
+        self._events = False
+        self._send = send
+
+    async def send(self, message: Message) -> None:
+        self.begun = True
+        if message["type"] == "http.response.start":
+            self._events = any(value.startswith(b"text/event-stream") for _, value in message["headers"])
+            kept = [pair for pair in message["headers"] if pair[0].decode("latin-1").lower() not in self.extra]
+            added = [(name.encode(), value.encode()) for name, value in self.extra.items()]
+            message = {**message, "headers": kept + added}
+        await self._send(message)
+
+    async def json(self, status: int, data: Any, *, more: bool = False) -> None:
+        body = json.dumps(data).encode()
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        if more:
+            headers.append((b"connection", b"close"))
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": body, "more_body": more})
+
+    async def refuse(self, refusal: Refused, receive: Incoming) -> None:
+        """Say why; what is still coming of the body is dropped, then the connection is closed."""
+        await self.json(refusal.status, {"detail": refusal.sentence}, more=True)
+        await receive.drop(DROP_SECONDS)
+        await self.send({"type": "http.response.body", "body": b""})
+
+    async def end_events(self) -> None:
+        """End a stream of events; any other response that broke off must not look whole."""
+        if self._events:
+            await self.send({"type": "http.response.body", "body": b""})
+
+    async def stream(self, kind: str, parts: AsyncIterator[bytes]) -> None:
+        await self.send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", kind.encode())]})
+        async for part in parts:
+            await self.send({"type": "http.response.body", "body": part, "more_body": True})
+        await self.send({"type": "http.response.body", "body": b""})
 
 
 def _values(data: Any, key: str) -> Iterator[Any]:
@@ -121,27 +202,5 @@ def _values(data: Any, key: str) -> Iterator[Any]:
             yield from _values(part, key)
 
 
-async def _read(receive: Receive) -> bytes:
-    body, more = b"", True
-    while more:
-        message = await receive()
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-    return body
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """Give a body that was read once more, then what comes behind it."""
-    messages = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def receive_again() -> MutableMapping[str, Any]:
-        return messages.pop() if messages else await receive()
-
-    return receive_again
-
-
-async def _answer(send: Send, status: int, sentence: str) -> None:
-    body = json.dumps({"detail": sentence}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")

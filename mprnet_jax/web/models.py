@@ -1,6 +1,7 @@
 """What the page offers: the weights that ship, and bundles named with --checkpoint."""
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,15 @@ def load_models(checkpoints: Iterable[str | Path], **options: Any) -> list[Model
     return models
 
 
-def _task(provenance: Mapping[str, Any]) -> str:
-    return next((provenance[key] for key in ("task", "official") if provenance.get(key) in TASKS), OTHER)
+def _task(provenance: Any) -> str:
+    """What provenance says of the task; `provenance` is a mapping, or an object with these as attributes."""
+    said = provenance.get if isinstance(provenance, Mapping) else functools.partial(_attribute, provenance)
+    named = (said(key) for key in ("task", "official"))
+    return next((task for task in named if isinstance(task, str) and task in TASKS), OTHER)
+
+
+def _attribute(provenance: Any, name: str) -> Any:
+    return getattr(provenance, name, None)
 
 
 def tasks(models: Sequence[Model]) -> list[str]:

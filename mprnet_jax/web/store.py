@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 SAMPLES = "samples"  # the one folder of the store that no visitor brought
+INCOMING = "incoming"  # uploads under way
 SWEEP_SECONDS = 20.0
 
 
@@ -40,14 +41,19 @@ class Visit:
             self.runs.remove(stop)
 
 
+class Full(Exception):
+    """There is no room for an upload at the moment."""
+
+
 class Store:
-    """Uploads (a folder for each content, made by Gradio), results by visit, sample photos; all below `home`."""
+    """Uploads (each in a folder of its own), results by visit, sample photos; all below `home`."""
 
     def __init__(self, home: Path, keep_seconds: float, most_bytes: int) -> None:
         self.home = home.resolve()
         self.keep_seconds = keep_seconds
         self.most_bytes = most_bytes
         self._visits: dict[str, Visit] = {}
+        self._under_way = 0  # bytes that uploads under way may still bring
         self._lock = threading.Lock()
 
     def add_samples(self, folder: Path, task: str) -> list[Path]:
@@ -94,8 +100,33 @@ class Store:
             return False
 
     def has_room(self, size: int) -> bool:
-        """Whether a file of `size` bytes may come in: without a bound, visitors could fill the disk."""
-        return size + sum(status.st_size for _, status in self._files()) <= self.most_bytes
+        """Whether `size` bytes may come in beside what is here and under way: visitors could fill the disk."""
+        return size + self._under_way + sum(status.st_size for _, status in self._files()) <= self.most_bytes
+
+    @contextlib.contextmanager
+    def incoming(self, size: int) -> Iterator[Path]:
+        """A folder for an upload of at most `size` bytes, with room reserved for it; what is left in it goes.
+
+        Raises Full, and OSError if the folder cannot be made.
+        """
+        with self._lock:
+            if not self.has_room(size):
+                raise Full
+            self._under_way += size
+        folder = self.home / INCOMING / secrets.token_hex(16)
+        try:
+            folder.mkdir(parents=True)
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            with self._lock:
+                self._under_way -= size
+
+    def keep(self, file: Path) -> Path:
+        """Move a whole upload to where it stays: a folder that nobody can guess. Returns its new path."""
+        folder = self.home / secrets.token_hex(32)
+        folder.mkdir(parents=True)
+        return file.rename(folder / file.name)
 
     def sweep(self, now: float) -> None:
         """Delete what came more than keep_seconds before `now` (seconds since 1970), whoever still looks at it."""
@@ -105,7 +136,11 @@ class Store:
                     path.unlink()
         for folder in (Path(root) for root, _, _ in os.walk(self.home, topdown=False)):
             with contextlib.suppress(OSError):
-                if folder != self.home and now - folder.stat().st_ctime > self.keep_seconds:
+                if (
+                    folder != self.home
+                    and INCOMING not in folder.parts
+                    and now - folder.stat().st_ctime > self.keep_seconds
+                ):
                     folder.rmdir()  # refuses what is not empty
         with self._lock:
             for session in [session for session, visit in self._visits.items() if not visit.folder.exists()]:
@@ -132,10 +167,10 @@ class Store:
         return path.resolve().is_relative_to(self.home / SAMPLES)
 
     def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
-        """Visitors' files."""
+        """Visitors' files, but for those under way."""
         for root, folders, names in os.walk(self.home):
-            if Path(root) == self.home and SAMPLES in folders:
-                folders.remove(SAMPLES)
+            if Path(root) == self.home:
+                folders[:] = [name for name in folders if name not in (SAMPLES, INCOMING)]
             for path in (Path(root) / name for name in names):
                 with contextlib.suppress(OSError):  # deleted in between
                     status = path.lstat()

@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures
+import contextlib
 import http.client
 import io
 import json
@@ -272,6 +273,107 @@ def test_an_upload_keeps_to_the_pages_folder_and_to_its_size(server, photo):
     assert answer.status_code == 411
 
 
+def talk(server, request, *, wait=30):
+    """What comes back for bytes that no library would send."""
+    address = urllib.parse.urlsplit(server.url)
+    with socket.create_connection((address.hostname, address.port), timeout=wait) as connection:
+        with contextlib.suppress(OSError):  # refused before the end
+            for part in request:
+                connection.sendall(part)
+        with contextlib.suppress(OSError):
+            return connection.recv(10_000)
+    return b""
+
+
+def request_head(path, **headers):
+    headers = {"Host": "127.0.0.1", "Content-Type": "multipart/form-data; boundary=b"} | headers
+    lines = [f"POST {path} HTTP/1.1", *(f"{name.replace('_', '-')}: {value}" for name, value in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+FORM = b'--b\r\nContent-Disposition: form-data; name="files"; filename="cut.png"\r\n\r\n'
+
+
+@pytest.mark.parametrize("path", ["/gradio_api/upload", "/gradio_api/queue/join"])
+def test_a_body_longer_than_it_says_costs_neither_memory_nor_disk(server, path):
+    before, there = server.peak_memory(), len(server.files())
+    chunk = b"%x\r\n%s\r\n" % (10**6, bytes(10**6))
+    start = b"%x\r\n%s\r\n" % (len(FORM), FORM)
+    head = request_head(path, Content_Length=10, Transfer_Encoding="chunked")
+    answer = talk(server, (head, start, *[chunk] * 150, b"0\r\n\r\n"))
+    assert answer.split()[1:2] in ([b"400"], [b"413"])
+    assert server.peak_memory() - before < 30e6
+    assert len(server.files()) == there
+
+
+def test_an_upload_that_is_broken_off_leaves_nothing(server):
+    there = set(server.files())
+    address = urllib.parse.urlsplit(server.url)
+    with socket.create_connection((address.hostname, address.port)) as connection:
+        connection.sendall(request_head("/gradio_api/upload", Content_Length=500_000) + FORM + bytes(200_000))
+        wait_until(lambda: any(path.name == "cut.png" for path in server.files()))
+    wait_until(lambda: set(server.files()) == there)
+
+
+@pytest.mark.parametrize("header", [{"Host": "evil.example"}, {"Origin": "http://evil.example"}])
+def test_other_sites_are_not_served(server, header, photo):
+    files = {"files": ("a.jpg", jpeg(photo))}
+    assert httpx.post(f"{server.url}/gradio_api/upload", files=files, headers=header).status_code in (403, 421)
+    assert httpx.get(server.url, headers=header).status_code in (403, 421)
+
+
+def test_who_knows_a_sessions_name_cannot_delete_what_it_made(server, photo):
+    config = httpx.get(f"{server.url}/config")
+    functions = {part["api_name"] or part["id"]: part for part in config.json()["dependencies"]}
+    (end,) = (part["id"] for part in functions.values() if any(event == "unload" for _, event in part["targets"]))
+
+    def visit(cookies):
+        path = {"path": upload(server, "victim.png", png_file(photo[:32, :32])), "meta": {"_type": "gradio.FileData"}}
+        data = [path, "other", "tiny", 1, 1, False, False]
+        call = {"data": data, "fn_index": functions["restore"]["id"], "session_hash": "known"}
+        with httpx.Client(base_url=f"{server.url}/gradio_api", cookies=cookies, timeout=60) as client:
+            assert client.post("/queue/join", json=call).status_code == 200
+            return client.get("/queue/data?session_hash=known").text
+
+    def victims():
+        return sum("victim" in path.name for path in server.files())
+
+    before = victims()
+    for cookies in (config.cookies, {}):
+        assert "victim_restored.png" in visit(cookies)
+    assert victims() == before + 4
+    for cookies in (httpx.get(server.url).cookies, {}):
+        with httpx.Client(base_url=f"{server.url}/gradio_api", cookies=cookies, timeout=20) as other:
+            other.post("/queue/join", json={"data": [], "fn_index": end, "session_hash": "known"})
+            with other.stream("GET", "/heartbeat/known") as heartbeat:
+                next(heartbeat.iter_raw())
+    time.sleep(1)
+    assert victims() == before + 4
+    with httpx.stream("GET", f"{server.url}/gradio_api/heartbeat/known", cookies=config.cookies) as heartbeat:
+        next(heartbeat.iter_raw())
+    wait_until(lambda: victims() == before + 2)
+
+
+@pytest.mark.parametrize("value", ["null", "[]", '"x"', "[[{}]]", "[1,2,3,4,5,6,7]", "[NaN]"])
+def test_malformed_calls_are_refused_and_leave_no_traceback(server, value):  # `serving` looks at the log
+    functions = range(len(httpx.get(f"{server.url}/config").json()["dependencies"]) + 1)
+    bodies = [f'{{"fn_index": {fn}, "session_hash": "m", "data": {value}, "event_data": {value}}}' for fn in functions]
+    calls = [("queue/join", body) for body in bodies]
+    for path in ("queue/join", "cancel", "reset", "call/restore", "call/v2/restore", "call/v2/nothing", "call/look"):
+        calls.append((path, f'{{"session_hash": {value}, "photo": {value}, "event_id": {value}, "fn_index": {value}}}'))
+    with httpx.Client(base_url=f"{server.url}/gradio_api", timeout=30) as client:
+        for path, body in calls:
+            assert client.post(f"/{path}", content=body).status_code < 500, (path, body)
+
+
+@pytest.mark.parametrize(
+    "path", ["queue/data?session_hash=nobody", "call/restore/nobody", "heartbeat/%00", "queue/data"]
+)
+def test_what_is_asked_for_and_not_there_leaves_no_traceback(server, path):
+    with httpx.stream("GET", f"{server.url}/gradio_api/{path}", timeout=30) as answer:
+        assert answer.status_code < 500
+
+
 def test_nothing_foreign_is_named_and_photos_are_not_to_be_cached(server, photo):
     answer = httpx.get(server.url)
     assert "default-src 'self'" in answer.headers["content-security-policy"]
@@ -394,7 +496,7 @@ def test_a_full_store_takes_nothing_more(store):
     assert (status, sentence) == (507, "too many photos are here at the moment; try again in some minutes")
 
 
-def test_a_photo_that_is_deleted_while_it_is_asked_for_is_not_found(store):
+def test_a_photo_that_is_deleted_while_it_is_asked_for_is_not_found(store, capsys):
     photo, sent = put(store, "a.png"), []
 
     async def gradio(scope, receive, send):  # it looked, and then found nothing
@@ -403,14 +505,21 @@ def test_a_photo_that_is_deleted_while_it_is_asked_for_is_not_found(store):
     async def send(message):
         sent.append(message)
 
+    async def receive():
+        return {"type": "http.request", "body": b""}
+
     guard = Guard(gradio, store, most_bytes=1000)
-    scope = {"type": "http", "method": "GET", "path": f"/gradio_api/file={photo}", "headers": []}
-    with pytest.raises(RuntimeError):  # of another reason
-        asyncio.run(guard(scope, None, send))
-    assert sent == []
+    headers = [(b"host", b"127.0.0.1:7860")]
+    scope = {"type": "http", "method": "GET", "path": f"/gradio_api/file={photo}", "headers": headers}
+    asyncio.run(guard(scope, receive, send))  # of another reason
+    assert sent.pop(0)["status"] == 500
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "RuntimeError: File at path" in line
+    sent.clear()
     photo.unlink()
-    asyncio.run(guard(scope, None, send))
+    asyncio.run(guard(scope, receive, send))
     assert sent[0]["status"] == 404
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("body", [b"{", b"[" * 90_000, b"\xff"])

@@ -81,7 +81,7 @@ def choose(page, path):
 def restore(page):
     """Restore with the tiny network."""
     page.get_by_label("Other").check()
-    expect(page.get_by_label("Model")).to_have_value("tiny")
+    expect(page.locator("#samples")).to_be_hidden()  # together with the choice of the model, which is folded away
     page.locator("#restore").click()
     expect(page.locator("#download")).to_be_enabled()
 
@@ -156,6 +156,19 @@ def test_a_photo_is_restored_compared_and_downloaded_as_the_command_restores_it(
     np.testing.assert_allclose(restored, expected[1], atol=3)
 
 
+def test_the_words_are_plain_and_what_is_technical_is_folded_away(page, party):
+    for words in ("Take out noise", "Take out rain"):
+        expect(page.get_by_label(words)).to_be_visible()
+    for label in ("Model", "TLC", "Self-ensemble"):
+        expect(page.get_by_label(label)).not_to_be_visible()
+    expect(page.get_by_label("Stage")).not_to_be_visible()
+    choose(page, party)
+    wrap = page.locator("#slider .slider-wrap")
+    expect(wrap).to_be_visible()
+    names = [wrap.evaluate(f"wrap => getComputedStyle(wrap, '::{side}').content") for side in ("before", "after")]
+    assert names == ['"Before"', '"After"']
+
+
 def test_the_wheel_zooms_and_the_button_goes_back(page, party):
     choose(page, party)
     image = sides(page)[0]
@@ -172,7 +185,7 @@ def test_the_wheel_zooms_and_the_button_goes_back(page, party):
 def test_stop_ends_the_work_at_the_next_tile(page, party):
     page.locator("#samples button").first.click()
     expect(page.locator("#about textarea")).to_have_value(re.compile("384 x 288 pixels"))
-    page.locator("#options").get_by_text("Options").click()
+    page.locator("#options").get_by_text("For experts").click()
     page.get_by_label("Self-ensemble").check()  # 8 x 35 tiles of the light network: many seconds
     page.locator("#restore").click()
     expect(page.locator("#slider")).to_contain_text(re.compile(r"\d+/280 tiles.*Restoring"))
@@ -196,7 +209,12 @@ def test_on_a_phone_everything_fits_the_width_and_a_sample_is_restored(page, tmp
         assert box["x"] + box["width"] <= frame["x"] + frame["width"]
     samples.first.click()
     expect(page.locator("#about textarea")).to_have_value(re.compile("384 x 288 pixels"))
+    page.evaluate("window.scrollTo(0, 0)")
     restore(page)
+    page.wait_for_function(  # the result comes into view by itself
+        "() => { const box = document.querySelector('#slider').getBoundingClientRect();"
+        " return box.top >= 0 && box.bottom <= window.innerHeight }"
+    )
     for element in ("#slider", "#download", "#restore", "#about"):
         box = page.locator(element).bounding_box()
         assert 0 <= box["x"] <= box["x"] + box["width"] <= PHONE["width"]

@@ -63,6 +63,8 @@ def serving(folder, *arguments):
     command = [sys.executable, "-m", "mprnet_jax.demo", "--port", str(port), "--checkpoint", str(checkpoint)]
     # A short interval, so that a closed page is noticed soon. The others would be used if the page did not rule.
     settings = {"GRADIO_HEARTBEAT_INTERVAL": "0.2", "GRADIO_ALLOWED_PATHS": "/", "GRADIO_SHARE": "true"}
+    settings |= dict.fromkeys(("http_proxy", "HTTP_PROXY", "https_proxy"), "http://127.0.0.1:9")
+    settings |= {"ALL_PROXY": "socks5://127.0.0.1:9", "no_proxy": ""}
     settings["TMPDIR"] = str(temporary)
     with log.open("w") as file:
         process = subprocess.Popen(
