@@ -1,7 +1,7 @@
-"""What mkdocs.yml adds to the pages in docs/: those that are made, so that they cannot grow old.
+"""MkDocs hook: generates the pages that would otherwise go out of date.
 
-commands.md holds the --help of every command; notebooks/*.ipynb are run and become pages; every card in docs/models
-stands in the navigation.
+commands.md holds the --help of every command; each notebooks/*.ipynb is executed and becomes a page; every card in
+docs/models is added to the navigation.
 """
 
 import base64
@@ -22,19 +22,19 @@ from mkdocs.structure.files import File, Files
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).parent.parent
-RECIPE = "configs/clean_photos.py"  # whose fields are shown
+RECIPE = "configs/clean_photos.py"  # its fields are shown
 COMMANDS = (
     *("-m mprnet_jax.infer", "-m mprnet_jax.demo", "-m mprnet_jax.export", "tools/restore_with_ray.py"),
     *("tools/convert_torch_ckpt.py", f"-m mprnet_jax.train --config {RECIPE}", "-m mprnet_jax.evaluate"),
     *("-m mprnet_jax.data.build", "tools/check_data.py", "tools/prepare_sidd.py", "tools/pack_weights.py"),
     *("tools/benchmark.py", "tools/draw_architecture.py"),
 )
-SECONDS = 600  # a cell of a notebook that takes longer hangs
+SECONDS = 600  # timeout of a notebook cell
 
 
 @contextlib.contextmanager
 def run_as(arguments: list[str]) -> Iterator[None]:
-    """Let a program see these arguments, in a terminal of 80 columns without colours."""
+    """Set sys.argv, and a terminal of 80 columns without colours."""
     with (
         mock.patch.object(sys, "argv", arguments),
         mock.patch.object(sys, "path", [str(ROOT / "tools"), *sys.path]),
@@ -45,7 +45,7 @@ def run_as(arguments: list[str]) -> Iterator[None]:
 
 
 def help_of(command: str) -> str:
-    """What `python COMMAND --help` prints; it is asked in this process, since each start would import JAX anew."""
+    """What `python COMMAND --help` prints, run in this process: a new process would import JAX again."""
     first, *rest = command.split()
     program = rest.pop(0) if first == "-m" else first
     out = io.StringIO()
@@ -56,7 +56,8 @@ def help_of(command: str) -> str:
 
 
 def commands_page() -> str:
-    parts = ["# Commands\n\nEach as its `--help` says. Run them with `python`, where you installed to."]
+    """commands.md: the --help of every command, as Markdown."""
+    parts = ["# Commands\n\nThe `--help` of each command. Run them with `python` in your environment."]
     for command in COMMANDS:
         title = command.removeprefix("-m ").split()[0]
         parts.append(f"## {title}\n\n```text\n{help_of(command)}\n```")
@@ -64,19 +65,19 @@ def commands_page() -> str:
 
 
 def run_notebook(path: Path) -> nbformat.NotebookNode:
-    """The notebook with the outputs of a run, in its own folder. Raises nbclient.exceptions.CellExecutionError."""
+    """Execute a notebook in its own folder; return it with outputs. Raises nbclient.exceptions.CellExecutionError."""
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
         notebook, timeout=SECONDS, kernel_name="python3", resources={"metadata": {"path": path.parent}}
     )
-    # This Python, whatever kernel a user may have installed under the name.
+    # This Python, not a kernel that the user installed under the same name.
     launch = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=ERROR"]
     client.create_kernel_manager().kernel_spec.argv = launch
     return client.execute()
 
 
 def notebook_page(notebook: nbformat.NotebookNode, name: str) -> tuple[str, dict[str, bytes]]:
-    """A run notebook as Markdown, and its pictures by file name; what went to stderr (progress bars) is left out."""
+    """An executed notebook as Markdown, and its pictures by file name; stderr (progress bars) is left out."""
     parts: list[str] = []
     pictures: dict[str, bytes] = {}
     for cell in notebook.cells:
@@ -90,17 +91,17 @@ def notebook_page(notebook: nbformat.NotebookNode, name: str) -> tuple[str, dict
             if "image/png" in data:
                 file = f"{name}_{len(pictures)}.png"
                 pictures[file] = base64.b64decode(data["image/png"])
-                parts.append(f"![what the cell shows]({file})")
+                parts.append(f"![output of the cell]({file})")
             elif output.get("name") != "stderr":
                 printed += output.get("text") or data.get("text/plain", "")
         if printed.strip():
             parts.append(f"```text\n{printed.strip()}\n```")
-    parts.append(f"[The notebook itself]({name}.ipynb), to run it.")
+    parts.append(f"[Download the notebook]({name}.ipynb) to run it.")
     return "\n\n".join(parts) + "\n", pictures
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Fill the section of the model cards."""
+    """Add the model cards to the navigation."""
     docs = Path(config.docs_dir)
     cards = [str(path.relative_to(docs)) for path in sorted((docs / "models").glob("*.md"))]
     next(entry for entry in config.nav if "Model cards" in entry)["Model cards"] = cards
@@ -108,7 +109,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages that are made."""
+    """Add the generated pages."""
     files.append(File.generated(config, "commands.md", content=commands_page()))
     for path in sorted(Path(config.docs_dir).glob("notebooks/*.ipynb")):
         text, pictures = notebook_page(run_notebook(path), path.stem)

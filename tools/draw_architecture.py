@@ -1,9 +1,9 @@
-"""Draw the network and its blocks out of the code: nothing about them is written here.
+"""Draw the network and its blocks from a trace of the code; nothing about the network is hard-coded here.
 
 python tools/draw_architecture.py --output docs/architecture
-The network is traced once, without being computed. Every operation of the trace carries the name of the module that
-it belongs to, so the boxes are the modules, and an arrow stands where one uses what another has made. What a block does
-between its modules is drawn as a small circle (a sum, a product ...); what only moves pixels is not drawn.
+The network is traced once, without being executed. Every operation of the trace carries the name of its module, so
+boxes are modules, and an arrow leads from a module to each user of its outputs. Operations of a block between its
+modules are drawn as small circles (a sum, a product ...); operations that only move pixels are not drawn.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from jax.extend.core import Literal
 from mprnet_jax.model import PRESETS, Concatenation, MPRNet, MPRNetConfig, Params, abstract_params, count_parameters
 from mprnet_jax.support.atomic_files import whole_file
 
-BLOCKS = {  # file -> where a block of this kind stands in the network
+BLOCKS = {  # file -> path of a block of this kind in the network
     "network": (),
     "encoder": ("stage2_encoder",),
     "decoder": ("stage1_decoder",),
@@ -49,7 +49,7 @@ class Node:
 
     kind: str
     name: str
-    lines: list[str] = dataclasses.field(default_factory=list)  # below the name: what it is, parameters, shapes
+    lines: list[str] = dataclasses.field(default_factory=list)  # below the name: class, parameters, shapes
     sources: list["Node"] = dataclasses.field(default_factory=list)
     lane: int = 0
     row: int = 0
@@ -61,6 +61,7 @@ class Node:
 
     @property
     def height(self) -> int:
+        """In pixels."""
         return 2 * RADIUS if self.kind == CIRCLE else LINE * (1 + len(self.lines)) + 12
 
 
@@ -80,22 +81,22 @@ def trace(cfg: MPRNetConfig, side: int) -> tuple[Any, Params, dict[tuple[str, ..
 
 
 def graph(traced: tuple[Any, Params, dict[tuple[str, ...], str]], block: tuple[str, ...]) -> list[Node]:
-    """Nodes of a block in the order of computation; () is the whole network."""
+    """Nodes of a block, in the order of computation; () is the whole network."""
     jaxpr, params, classes = traced
     nodes: list[Node] = []
     modules: dict[str, Node] = {}
-    made_by: dict[Any, Node] = {}  # by the variable
-    unmoved: set[Any] = set()  # variables as a module made them
-    outside = {jaxpr.invars[-1]: "image"}  # variables that are made elsewhere, by what makes them
-    taken_in: dict[tuple[Node, Any], Node] = {}  # each user of an outer variable has an input of its own: fewer lines
+    made_by: dict[Any, Node] = {}  # by variable
+    unmoved: set[Any] = set()  # outputs of modules, not yet moved
+    outside = {jaxpr.invars[-1]: "image"}  # variables from outside the block -> name of their source
+    taken_in: dict[tuple[Node, Any], Node] = {}  # each user of an outside variable has its own input
 
     def note_shape(variable: Any) -> None:
-        """A module says the shapes of what others use of it."""
+        """List the shape of an output on its module if others use it."""
         if variable in unmoved and shape_of(variable) not in made_by[variable].lines:
             made_by[variable].lines.append(shape_of(variable))
 
     def use(variable: Any, node: Node) -> None:
-        """Draw an arrow from what made a variable to a node."""
+        """Add an arrow from the source of a variable to a node."""
         source = made_by.get(variable)
         if source is None and variable in outside:
             if (node, variable) not in taken_in:
@@ -109,8 +110,8 @@ def graph(traced: tuple[Any, Params, dict[tuple[str, ...], str]], block: tuple[s
             node.sources.append(source)
 
     for eqn in jaxpr.eqns:
-        # Behind the network's name; a component with a dot is a method of the module before it. A concatenation is
-        # an operation, though it is a module.
+        # The path after the network's name; a component with a dot is a method of the module before it. A
+        # concatenation is drawn as an operation, although it is a module.
         names = str(eqn.source_info.name_stack).split("/")[1:]
         path = tuple(name for name in names if "." not in name and not name.startswith(Concatenation.__name__))
         inputs = [variable for variable in eqn.invars if not isinstance(variable, Literal)]
@@ -138,7 +139,7 @@ def graph(traced: tuple[Any, Params, dict[tuple[str, ...], str]], block: tuple[s
             for variable in known:
                 use(variable, node)
             made_by.update(dict.fromkeys(eqn.outvars, node))
-        elif known:  # pixels are only moved: what comes out is the same node's
+        elif known:  # pixels are only moved: the output belongs to the same node
             moved = made_by if known[0] in made_by else outside
             moved.update(dict.fromkeys(eqn.outvars, moved[known[0]]))
             note_shape(known[0])
@@ -149,12 +150,12 @@ def graph(traced: tuple[Any, Params, dict[tuple[str, ...], str]], block: tuple[s
 
 
 def is_end(node: Node) -> bool:
+    """Whether a node is an output."""
     return node.kind == OUTPUT
 
 
 def operation(eqn: Any, constant: bool) -> str | None:
-    """What to write on the circle of an operation between modules; None if it only moves pixels or scales them by a
-    constant."""
+    """Label of the circle for an operation between modules; None if it only moves pixels or scales by a constant."""
     name = eqn.primitive.name
     if name == "custom_jvp_call":  # relu
         return eqn.params["call_jaxpr"].jaxpr.eqns[0].params.get("name", name)
@@ -162,11 +163,12 @@ def operation(eqn: Any, constant: bool) -> str | None:
 
 
 def shape_of(variable: Any) -> str:
+    """Shape of a variable, as text: "1 x 64 x 64 x 96"."""
     return f" {TIMES} ".join(map(str, variable.aval.shape))
 
 
 def describe(path: tuple[str, ...], classes: dict[tuple[str, ...], str], params: Params) -> list[str]:
-    """What a module is, and how many parameters it has; a shared one's stand at the top of the tree."""
+    """Class and number of parameters of a module; parameters of a shared module are at the top of the tree."""
     found = params
     for name in path:
         found = found.get(name, {}) if isinstance(found, dict) else {}
@@ -180,7 +182,7 @@ def describe(path: tuple[str, ...], classes: dict[tuple[str, ...], str], params:
 
 
 def place(nodes: list[Node]) -> None:
-    """Give every node a row (below all its sources) and a lane: a stage's number, or 0 for the longest way."""
+    """Give every node a row (below all its sources) and a lane: a stage's number, or 0 for the longest path."""
     users = {node: [other for other in nodes if node in other.sources] for node in nodes}
     in_order: list[Node] = []
     while len(in_order) < len(nodes):
@@ -210,7 +212,7 @@ def place(nodes: list[Node]) -> None:
     for node in reversed(in_order):
         if node in main:
             continue
-        if lanes:  # in a neighbouring lane, higher up if that is full
+        if lanes:  # in a neighbouring lane, in a higher row if this one is taken
             lane = users[node][0].lane
             free = (
                 (row, near) for row in range(node.row, -1, -1) for near in (lane + 1, lane - 1) if 0 <= near < lanes
@@ -221,17 +223,18 @@ def place(nodes: list[Node]) -> None:
             while (node.row, node.lane) in taken:
                 node.lane += 1
         taken.add((node.row, node.lane))
-    rows = sorted({node.row for node in nodes})  # some are empty now
+    rows = sorted({node.row for node in nodes})  # skip rows that are now empty
     for node in nodes:
         node.row = rows.index(node.row)
 
 
 def ancestors(node: Node) -> set[Node]:
+    """A node and everything that it depends on."""
     return {node}.union(*(ancestors(source) for source in node.sources))
 
 
 def draw(nodes: Sequence[Node], title: str) -> str:
-    """The picture as SVG; rows go down, lanes to the right. Nodes must have been placed."""
+    """The drawing as SVG: rows downwards, lanes to the right. Call place(nodes) first."""
     rows = range(max(node.row for node in nodes) + 1)
     heights = [max((node.height for node in nodes if node.row == row), default=0) for row in rows]
     tops = [MARGIN + sum(heights[:row]) + row * ROW_GAP for row in rows]
@@ -262,7 +265,7 @@ def draw(nodes: Sequence[Node], title: str) -> str:
 
 
 def arrow(source: Node, node: Node, box: dict[Node, tuple], nodes: Sequence[Node], used: dict[int, int]) -> str:
-    """A straight or bent line between neighbouring rows, else one through the gutter beside a lane."""
+    """SVG path: direct between neighbouring rows, otherwise through the gutter beside a lane."""
     (x0, y0, w0, h0), (x1, y1, w1, h1) = box[source], box[node]
     between = [n for n in nodes if n.lane == source.lane and source.row < n.row < node.row]
     if node.row == source.row + 1 or (node.lane == source.lane and not between):
@@ -283,6 +286,7 @@ def arrow(source: Node, node: Node, box: dict[Node, tuple], nodes: Sequence[Node
 
 
 def node_svg(node: Node, x: float, y: float, width: float, height: float) -> list[str]:
+    """SVG elements of a node whose top centre is at x, y."""
     if node.kind == CIRCLE:
         half = max(RADIUS, 4 * len(node.name))
         shape = f'<rect x="{x - half:g}" y="{y:g}" width="{2 * half:g}" height="{height:g}" rx="{RADIUS}"'
@@ -295,7 +299,7 @@ def node_svg(node: Node, x: float, y: float, width: float, height: float) -> lis
 
 
 def pictures(preset: str, side: int) -> dict[str, str]:
-    """Every picture as SVG, by the file's name without ending."""
+    """All drawings as SVG, by file name without extension."""
     traced = trace(PRESETS[preset], side)
     drawn = {}
     for name, block in BLOCKS.items():
@@ -306,10 +310,11 @@ def pictures(preset: str, side: int) -> dict[str, str]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    """Write all drawings into a folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="folder for the SVG files")
     parser.add_argument("--preset", choices=PRESETS, default="deblurring", help="sizes (default: %(default)s)")
-    parser.add_argument("--side", type=int, default=256, help="of the image, in pixels (default: %(default)s)")
+    parser.add_argument("--side", type=int, default=256, help="side of the image in pixels (default: %(default)s)")
     args = parser.parse_args(argv)
     args.output.mkdir(parents=True, exist_ok=True)
     for name, svg in pictures(args.preset, args.side).items():

@@ -1,5 +1,5 @@
-"""The documentation says what is: commands, options, fields, names and links exist; the notebook runs; the pictures are
-those of the code."""
+"""The documentation is true: commands, options, fields, names and links exist; the notebook runs; the figures of the
+network match the code."""
 
 import ast
 import configparser
@@ -31,7 +31,7 @@ FENCE = re.compile(r"^ *```(\w*)[^\n]*\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 BENCHMARKS = [
     f"tools/benchmark.py {what}" for what in ("restore", "train", "start", "memory", "evaluate", "degradations")
 ]
-OF_OTHERS = frozenset({"--gpus-per-task", "--gpu-bind", "--signal"})  # options of SLURM
+SLURM_OPTIONS = frozenset({"--gpus-per-task", "--gpu-bind", "--signal"})
 
 
 def blocks(*languages: str) -> Iterator[tuple[Path, str]]:
@@ -43,7 +43,7 @@ def blocks(*languages: str) -> Iterator[tuple[Path, str]]:
 
 
 def commands() -> Iterator[tuple[Path, list[str]]]:
-    """Every command line of ours on a page: the words behind `python`, without environment and launcher."""
+    """Every command line of this package on a page: the words after `python`, without environment and launcher."""
     for page, text in blocks("sh", "bash", "text"):
         for line in text.replace("\\\n", " ").splitlines():
             for part in re.split(r"&&|\|\||;|\"", line):
@@ -82,7 +82,7 @@ def test_a_command_and_its_options_exist(words):
 
 @pytest.mark.parametrize(
     "page",
-    [page for page in PAGES if page.parent.name != "models"],  # cards quote what old commits were run with
+    [page for page in PAGES if page.parent.name != "models"],  # cards quote the commands of old commits
     ids=lambda page: str(page.relative_to(ROOT)),
 )
 def test_files_and_options_that_the_text_names_exist(page):
@@ -90,7 +90,7 @@ def test_files_and_options_that_the_text_names_exist(page):
     for name in re.findall(r"(?<![\w/.])((?:configs|tools|tests|mprnet_jax)/[\w/.]*\w)(?![\w/]*[{*])", text):
         assert (ROOT / name).exists(), name
     ours = (*docs_hook.COMMANDS, *BENCHMARKS, *recipes())
-    everything = OF_OTHERS.union(*(options_of(command) for command in ours))
+    everything = SLURM_OPTIONS.union(*(options_of(command) for command in ours))
     prose = FENCE.sub("", text)
     for option in re.findall(r"`(--[a-z][\w.-]*)", prose):
         assert option in everything, option
@@ -101,7 +101,7 @@ def recipes() -> list[str]:
 
 
 def test_links_and_anchors_lead_somewhere():
-    """In files of the repository; mkdocs --strict looks after what it builds."""
+    """Links within the repository; mkdocs --strict checks the built site."""
     made = {"commands.md", *(f"notebooks/{path.stem}.md" for path in NOTEBOOKS)}
     for page in PAGES:
         for target in re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", page.read_text(encoding="utf-8"))):
@@ -152,7 +152,7 @@ def test_extras_that_the_pages_name_exist():
     for page in PAGES:
         named |= set(re.findall(r'"(?:\.|mprnet_jax)\[(\w+)\]"', page.read_text(encoding="utf-8")))
     assert named <= extras
-    # Whatever a user's command can ask for stands in the quick start; the others are for those who change the code.
+    # The quick start lists every extra that a command can ask for; `test` is for developers.
     assert extras - {"test"} <= set(re.findall(r"\[(\w+)\]", (ROOT / "docs/index.md").read_text(encoding="utf-8")))
 
 
@@ -179,7 +179,7 @@ def test_every_page_has_its_place_and_nothing_comes_from_other_hosts():
 
 
 def test_the_pictures_of_the_network_are_those_of_the_code():
-    """Drawn anew they are the same; `python tools/draw_architecture.py --output docs/architecture` makes them so."""
+    """Drawn again they are the same; `python tools/draw_architecture.py --output docs/architecture` updates them."""
     folder = ROOT / "docs/architecture"
     drawn = draw_architecture.pictures("deblurring", 256)
     assert {path.stem for path in folder.glob("*.svg")} == set(drawn)
@@ -194,7 +194,7 @@ def network() -> list[draw_architecture.Node]:
 
 
 def test_the_picture_of_the_network_has_the_connections_of_the_paper(network):
-    """Written down from the paper's figure 2 and the sizes of this network, not from the code."""
+    """Taken from the paper's figure 2 and the sizes of this network, not from the code."""
     sources = {node.name: {source.name for source in node.sources} for node in network if node.kind == "module"}
     assert sources["stage1_encoder"] == {"shallow_feat1_cab"}
     assert sources["stage1_decoder"] == {"stage1_encoder"}
