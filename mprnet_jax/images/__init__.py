@@ -3,20 +3,10 @@
 From outside: `from mprnet_jax import images`, then images.read, images.find, images.to_float and so on.
 """
 
-from mprnet_jax.images.files import (
-    FORMATS,
-    SUFFIXES,
-    Picture,
-    check_savable,
-    find,
-    open_picture,
-    read,
-    save_picture,
-    to_float,
-    to_uint8,
-    to_uint16,
-    write,
-)
+from mprnet_jax.images.files import check_savable, open_picture, read, save_picture, write
+from mprnet_jax.images.find import FORMATS, SUFFIXES, find
+from mprnet_jax.images.formats.picture import Picture
+from mprnet_jax.images.pixels import to_float, to_uint8, to_uint16
 
 __all__ = [
     "FORMATS",

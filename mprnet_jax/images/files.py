@@ -1,4 +1,4 @@
-"""Reading and writing pictures: the only place where pixels change type.
+"""Reading and writing picture files.
 
 Outside a jitted function an image is H W 3, RGB, uint8, uint16 or float in [0, 1].
 """
@@ -6,91 +6,16 @@ Outside a jitted function an image is H W 3, RGB, uint8, uint16 or float in [0, 
 import errno
 import os
 import stat
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from mprnet_jax.images.find import FORMATS, SUFFIXES
 from mprnet_jax.images.formats import codec as picture_files
 from mprnet_jax.images.formats.codec import HOLDS, MAX_PIXELS, MAX_SIDE, Picture
+from mprnet_jax.images.pixels import to_depth, to_float
 from mprnet_jax.support.atomic_files import whole_file
 from mprnet_jax.support.errors import UserError
-
-FORMATS = {
-    ".png": "PNG",
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".bmp": "BMP",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".webp": "WEBP",
-    ".ppm": "PPM",
-}
-SUFFIXES = tuple(FORMATS)
-
-
-def to_float(image: np.ndarray) -> np.ndarray:
-    """uint8 or uint16 -> float32 in [0, 1]; floats are taken to be in [0, 1] already and only become float32."""
-    if image.dtype in (np.uint8, np.uint16):
-        return image.astype(np.float32) / np.iinfo(image.dtype).max
-    if np.issubdtype(image.dtype, np.floating):
-        return image.astype(np.float32)
-    raise UserError(f"an image array must be uint8, uint16, or float in [0, 1]; got {image.dtype}")
-
-
-def to_uint8(image: np.ndarray) -> np.ndarray:
-    """Floats in [0, 1] (clipped) -> uint8, rounded half to even, as the published scores are."""
-    return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
-
-
-def to_uint16(image: np.ndarray) -> np.ndarray:
-    """Floats in [0, 1] (clipped) -> uint16, rounded half to even."""
-    return np.rint(np.clip(image, 0, 1) * 65535).astype(np.uint16)
-
-
-def _to_depth(image: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    if image.dtype == dtype:
-        return image
-    return to_uint8(to_float(image)) if dtype == np.uint8 else to_uint16(to_float(image))
-
-
-def find(path: str | Path, recursive: bool = False, suffixes: Sequence[str] = SUFFIXES) -> list[Path]:
-    """The picture files that a path names: itself, or those in a folder, sorted by name.
-
-    `recursive` looks into the folder's folders too. Names that begin with a dot are passed over, and so are links to
-    folders; a link to nothing is found, for its reader to say so. `suffixes` are the endings that count in a folder, in
-    small letters. Raises UserError if there is no such path or no picture in the folder.
-    """
-    path = Path(path)
-    try:
-        if path.is_file():
-            return [path]
-        if not path.is_dir():
-            if _is_broken(path):
-                return [path]
-            if path.exists():
-                raise UserError(f"{path}: neither a file nor a folder; name a picture or a folder of pictures")
-            raise UserError(f"{path}: no such file or folder; check the spelling")
-        found = []
-        for folder, folders, names in os.walk(path, onerror=_raise):
-            folders[:] = [name for name in folders if recursive and not name.startswith(".")]
-            files = (Path(folder) / name for name in names if not name.startswith("."))
-            files = (file for file in files if file.suffix.lower() in suffixes)
-            found += [file for file in files if file.is_file() or _is_broken(file)]
-    except OSError as error:
-        raise UserError(f"{error.filename or path}: cannot be searched ({error.strerror}); check it") from error
-    if not found:
-        where = "in this folder or below" if recursive else "in this folder"
-        raise UserError(f"{path}: no pictures {where}; it needs files that end in {', '.join(suffixes)}")
-    return sorted(found)
-
-
-def _is_broken(path: Path) -> bool:
-    return path.is_symlink() and not path.exists()
-
-
-def _raise(error: OSError) -> None:
-    raise error
 
 
 def open_picture(path: str | Path, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -134,7 +59,7 @@ def read(path: str | Path) -> np.ndarray:
     picture = open_picture(path)
     if _is_transparent(picture):
         raise UserError(f"{path}: has transparent pixels, which would be lost; flatten it first")
-    return _to_depth(picture.pixels, np.dtype(np.uint8))
+    return to_depth(picture.pixels, np.dtype(np.uint8))
 
 
 def write(path: str | Path, image: np.ndarray) -> None:
@@ -199,11 +124,11 @@ def save_picture(
     dtype = np.dtype(np.uint16 if deep else np.uint8)
     if like is not None and like.mode == "grey":
         pixels = to_float(pixels).mean(axis=2, keepdims=True)
-    array = _to_depth(pixels, dtype)
+    array = to_depth(pixels, dtype)
     if mode != "grey" and array.shape[2] == 1:
         array = np.repeat(array, 3, axis=2)
     if like is not None and like.alpha is not None and "alpha" in holds:
-        array = np.concatenate((array, _to_depth(like.alpha, dtype)[..., None]), axis=2)
+        array = np.concatenate((array, to_depth(like.alpha, dtype)[..., None]), axis=2)
     try:
         data = picture_files.encode(format_name, np.ascontiguousarray(array), mode, like, quality)
     except picture_files.Refusal as error:

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from mprnet_jax.images.formats import pillow, png, tiff
+from mprnet_jax.images.formats import pillow, png, pnm, tiff
 from mprnet_jax.images.formats.colours import SRGB, convert, space
 from mprnet_jax.images.formats.picture import MAX_PIXELS, Picture, Refusal
 
@@ -37,9 +37,9 @@ def decode(file: BinaryIO, max_pixels: int = MAX_PIXELS) -> Picture:
         return png.decode(file, max_pixels)
     if head.startswith(tiff.SIGNATURES):
         return tiff.decode(file, max_pixels)
-    header = pillow.PNM_HEADER.match(head)
+    header = pnm.PNM_HEADER.match(head)
     if header and int(header[4]) > 255:
-        return pillow.decode_deep_pnm(file, header, max_pixels)
+        return pnm.decode_deep_pnm(file, header, max_pixels)
     return pillow.decode(file, max_pixels)
 
 
@@ -62,5 +62,5 @@ def encode(format_name: str, array: np.ndarray, mode: str, like: Picture | None,
     if format_name == "TIFF":
         return tiff.encode(array, mode, like, icc, extra)
     if format_name == "PPM":
-        return pillow.encode_pnm(array)
+        return pnm.encode_pnm(array)
     return pillow.encode(format_name, array, mode, like, icc, extra, quality)

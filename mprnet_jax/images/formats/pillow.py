@@ -1,4 +1,4 @@
-"""JPEG, WebP, BMP, PPM and GIF through Pillow, and PPM of 16 bits, which Pillow rounds to 8."""
+"""JPEG, WebP, BMP, PPM and GIF through Pillow."""
 
 import contextlib
 import io
@@ -20,7 +20,6 @@ READABLE = ("JPEG", "WEBP", "BMP", "PPM", "GIF")  # Pillow's names; not EPS, whi
 XMP_EXTENSION = b"http://ns.adobe.com/xmp/extension/\0"  # what did not fit into the first 64 KB
 # Segments of a JPEG that are kept as they are: comments, Photoshop's resources with IPTC, long XMP.
 JPEG_KEPT = {"COM": (b"\xfe", b""), "APP13": (b"\xed", b""), "APP1": (b"\xe1", XMP_EXTENSION)}
-PNM_HEADER = re.compile(rb"P([56])" + 3 * rb"(?:\s|#[^\n]*\n)+(\d{1,9})" + rb"\s")  # kind, width, height, maximum
 
 # What is set while Pillow opens a file is set for the whole process: its limit on pixels, the filters of warnings.
 _opening = threading.Lock()
@@ -107,22 +106,3 @@ def encode(
     file = io.BytesIO()
     to_pillow(array, "CMYK" if mode == "cmyk" else None).save(file, format_name, **options)
     return file.getvalue()
-
-
-def decode_deep_pnm(file: BinaryIO, header: re.Match, max_pixels: int) -> Picture:
-    """PPM or PGM of 16 bits; `header` is a match of PNM_HEADER."""
-    kind, width, height, peak = (int(group) for group in header.groups())
-    check_size(width, height, max_pixels)
-    if peak != 65535:
-        raise Refusal(f"values up to {peak} cannot be read; save it with values up to 255 or 65535")
-    file.seek(header.end())
-    shape = (height, width, 1 if kind == 5 else 3)
-    array = np.frombuffer(file.read(2 * int(np.prod(shape))), ">u2").reshape(shape).astype(np.uint16)
-    return from_stored(array, "grey" if kind == 5 else "rgb", "PPM")
-
-
-def encode_pnm(array: np.ndarray) -> bytes:
-    """H W 1 or H W 3 of uint8 or uint16 as PGM or PPM."""
-    height, width, channels = array.shape
-    header = f"P{5 if channels == 1 else 6}\n{width} {height}\n{np.iinfo(array.dtype).max}\n"
-    return header.encode() + array.astype(array.dtype.newbyteorder(">")).tobytes()

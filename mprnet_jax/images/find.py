@@ -1,0 +1,58 @@
+"""Which files are pictures, by their names, and those that a path names."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from mprnet_jax.support.errors import UserError
+
+FORMATS = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".bmp": "BMP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".webp": "WEBP",
+    ".ppm": "PPM",
+}
+SUFFIXES = tuple(FORMATS)
+
+
+def find(path: str | Path, recursive: bool = False, suffixes: Sequence[str] = SUFFIXES) -> list[Path]:
+    """The picture files that a path names: itself, or those in a folder, sorted by name.
+
+    `recursive` looks into the folder's folders too. Names that begin with a dot are passed over, and so are links to
+    folders; a link to nothing is found, for its reader to say so. `suffixes` are the endings that count in a folder, in
+    small letters. Raises UserError if there is no such path or no picture in the folder.
+    """
+    path = Path(path)
+    try:
+        if path.is_file():
+            return [path]
+        if not path.is_dir():
+            if _is_broken(path):
+                return [path]
+            if path.exists():
+                raise UserError(f"{path}: neither a file nor a folder; name a picture or a folder of pictures")
+            raise UserError(f"{path}: no such file or folder; check the spelling")
+        found = []
+        for folder, folders, names in os.walk(path, onerror=_raise):
+            folders[:] = [name for name in folders if recursive and not name.startswith(".")]
+            files = (Path(folder) / name for name in names if not name.startswith("."))
+            files = (file for file in files if file.suffix.lower() in suffixes)
+            found += [file for file in files if file.is_file() or _is_broken(file)]
+    except OSError as error:
+        raise UserError(f"{error.filename or path}: cannot be searched ({error.strerror}); check it") from error
+    if not found:
+        where = "in this folder or below" if recursive else "in this folder"
+        raise UserError(f"{path}: no pictures {where}; it needs files that end in {', '.join(suffixes)}")
+    return sorted(found)
+
+
+def _is_broken(path: Path) -> bool:
+    return path.is_symlink() and not path.exists()
+
+
+def _raise(error: OSError) -> None:
+    raise error
