@@ -1,4 +1,4 @@
-"""The package stays readable from its tree: sizes of modules and packages; docstrings and annotations of public names."""
+"""The package can be read from its tree: sizes of modules and packages, docstrings and annotations of public names."""
 
 import ast
 from collections.abc import Iterator
@@ -59,9 +59,6 @@ UNDOCUMENTED = frozenset(
         "infer.parse_args",
         "interchange.stablehlo.write",
         "restoring.executables.ProgramKey.pixels",
-        "restoring.padding.up_to_multiple",
-        "restoring.tiles.Tiles.columns",
-        "restoring.tiles.Tiles.rows",
         "support.command_line.Parser.error",
         "support.command_line.Parser.parse_known_args",
         "support.streams.GuardedStream.flush",
@@ -94,11 +91,10 @@ def public(path: Path) -> Iterator[tuple[str, ast.ClassDef | Function]]:
         for node in nodes:
             if isinstance(node, ast.If | ast.Try):
                 yield from below(node.body + node.orelse, prefix)
-            elif isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-                if not node.name.startswith("_"):
-                    yield f"{prefix}.{node.name}", node
-                    if isinstance(node, ast.ClassDef):
-                        yield from below(node.body, f"{prefix}.{node.name}")
+            elif isinstance(node, ast.ClassDef | Function) and not node.name.startswith("_"):
+                yield f"{prefix}.{node.name}", node
+                if isinstance(node, ast.ClassDef):
+                    yield from below(node.body, f"{prefix}.{node.name}")
 
     yield from below(ast.parse(path.read_text(encoding="utf-8")).body, module)
 
