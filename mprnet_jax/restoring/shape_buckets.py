@@ -15,10 +15,12 @@ FINE = 256  # shapes that are merged pair by pair; more are rounded up first
 def choose_shapes(sizes: Iterable[Shape], count: int) -> tuple[Shape, ...]:
     """At most `count` shapes, one of which holds each of the sizes, with little padding over all of them.
 
-    >>> choose_shapes([(480, 640), (481, 639), (640, 480)], 2)
-    ((488, 640), (640, 480))
+    The two shapes whose merging adds the fewest pixels are merged, repeatedly: not always the best choice, but near.
 
-    The two shapes that cost the fewest more pixels are merged, again and again: not always the best choice, but near.
+    >>> choose_shapes([(100, 150), (104, 152), (480, 640), (640, 480)], 3)
+    ((104, 152), (480, 640), (640, 480))
+    >>> choose_shapes([(100, 150), (104, 152), (480, 640), (640, 480)], 2)
+    ((104, 152), (640, 640))
     """
     if count < 1:
         raise ValueError(f"the number of shapes must be at least 1, got {count}")
@@ -43,7 +45,12 @@ def choose_shapes(sizes: Iterable[Shape], count: int) -> tuple[Shape, ...]:
 
 
 def smallest_fitting(shapes: Iterable[Shape], height: int, width: int) -> Shape | None:
-    """The shape of the fewest pixels that holds an image; None if none does."""
+    """The shape of the fewest pixels that holds an image; None if none does.
+
+    >>> shapes = [(104, 152), (480, 640), (640, 640)]
+    >>> smallest_fitting(shapes, 200, 300), smallest_fitting(shapes, 700, 10)
+    ((480, 640), None)
+    """
     fitting = [(h * w, h, w) for h, w in shapes if h >= height and w >= width]
     return min(fitting)[1:] if fitting else None
 

@@ -12,8 +12,10 @@ from mprnet_jax.restoring.orientations import Part
 def starts(size: int, tile: int, overlap: int) -> list[int]:
     """Where tiles begin along an axis: as few as overlap by at least `overlap`, evenly spread, the last at the end.
 
-    >>> starts(260, tile=64, overlap=16)
-    [0, 39, 78, 118, 157, 196]
+    >>> starts(size=100, tile=40, overlap=8)
+    [0, 30, 60]
+    >>> starts(size=30, tile=40, overlap=8)
+    [0]
     """
     if size <= tile:
         return [0]
@@ -25,6 +27,9 @@ def blending_weights(size: int, positions: list[int], tile: int) -> list[np.ndar
     """Weights along an axis of each tile: 1 where it is alone, falling linearly where neighbours overlap.
 
     The weights of all tiles add up to 1 at every pixel, so the blended image has no seam.
+
+    >>> blending_weights(size=6, positions=[0, 2], tile=4)
+    [array([1.  , 1.  , 0.75, 0.25], dtype=float32), array([0.25, 0.75, 1.  , 1.  ], dtype=float32)]
     """
     length = min(tile, size)
     windows = []
@@ -46,7 +51,12 @@ def blending_weights(size: int, positions: list[int], tile: int) -> list[np.ndar
 
 @dataclasses.dataclass(frozen=True)
 class Tiles:
-    """A grid of equal tiles over an image; one tile of the whole image if it is no larger than a tile."""
+    """A grid of equal tiles over an image; one tile of the whole image if it is no larger than a tile.
+
+    >>> tiles = Tiles(height=100, width=70, tile=40, overlap=8)
+    >>> tiles.rows, tiles.columns, len(tiles)
+    ([0, 30, 60], [0, 30], 6)
+    """
 
     height: int  # of the image, pixels
     width: int
@@ -69,12 +79,12 @@ class Tiles:
 
     @property
     def rows(self) -> list[int]:
-        """First rows, in pixels, of what the tiles restore."""
+        """First rows of the tiles' cores, pixels."""
         return starts(self.height, self.core(self.height), self.overlap)
 
     @property
     def columns(self) -> list[int]:
-        """First columns, in pixels, of what the tiles restore."""
+        """First columns of the tiles' cores, pixels."""
         return starts(self.width, self.core(self.width), self.overlap)
 
     def __len__(self) -> int:
