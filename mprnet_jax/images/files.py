@@ -14,7 +14,7 @@ from mprnet_jax.images.find import FORMATS, SUFFIXES
 from mprnet_jax.images.formats import codec as picture_files
 from mprnet_jax.images.formats.codec import HOLDS, MAX_PIXELS, MAX_SIDE, Picture
 from mprnet_jax.images.pixels import to_depth, to_float
-from mprnet_jax.support.atomic_files import whole_file
+from mprnet_jax.support.atomic_files import NotReplaced, whole_file
 from mprnet_jax.support.errors import UserError
 
 
@@ -139,7 +139,7 @@ def save_picture(
     try:
         with whole_file(path, replace=replace, attributes_of=attributes_of) as temporary:
             temporary.write_bytes(data)
-    except FileExistsError as error:
+    except NotReplaced as error:
         raise UserError(
             f"{path}: another program wrote it meanwhile, and it stays; restore into another folder"
         ) from error

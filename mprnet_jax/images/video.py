@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from mprnet_jax.support.atomic_files import whole_file
+from mprnet_jax.support.atomic_files import NotReplaced, whole_file
 from mprnet_jax.support.errors import UserError
 from mprnet_jax.support.optional_imports import import_extra
 
@@ -144,7 +144,7 @@ def restore_video(
     except _CannotWrite as error:
         remedy = "make room on the disk" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "see if the folder is fine"
         raise UserError(f"{result}: cannot be written ({error.strerror}); {remedy}") from error
-    except FileExistsError as error:
+    except NotReplaced as error:
         raise UserError(
             f"{result}: another program wrote it meanwhile, and it stays; restore into another folder"
         ) from error

@@ -15,11 +15,18 @@ from pathlib import Path
 ENDING = ".mprnet.tmp"  # of temporary files; they begin with a dot, so that no folder search finds them
 
 
+class NotReplaced(FileExistsError):
+    """Another program has written the file meanwhile, and it stays."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+
+
 @contextlib.contextmanager
 def whole_file(path: Path, *, replace: bool = True, attributes_of: Path | None = None) -> Iterator[Path]:
     """The name of an empty file to write to; it becomes `path` when the block ends, and is removed if the block fails.
 
-    Makes the folder. Without `replace`, what another program has put at `path` meanwhile stays, and FileExistsError is
+    Makes the folder. Without `replace`, what another program has put at `path` meanwhile stays, and NotReplaced is
     raised. `attributes_of`: an existing file whose permissions and times the new one gets, where the file system can.
     Raises OSError.
     """
@@ -48,14 +55,14 @@ def _copy_attributes(source: Path, target: Path) -> None:
 
 
 def _move_to_new_name(source: Path, target: Path) -> None:
-    """Rename in one step, unless there is something at `target`. Raises FileExistsError if there is."""
+    """Rename in one step, unless there is something at `target`. Raises NotReplaced if there is."""
     try:
         os.link(source, target)
     except FileExistsError:
-        raise
+        raise NotReplaced(target) from None
     except OSError:  # a file system without hard links: two steps
         if os.path.lexists(target):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
+            raise NotReplaced(target) from None
         os.replace(source, target)
     else:
         source.unlink()

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from mprnet_jax.support.atomic_files import remove_leftovers, whole_file
+from mprnet_jax.support.atomic_files import NotReplaced, remove_leftovers, whole_file
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path):
@@ -69,7 +69,7 @@ def test_without_replacing_what_came_meanwhile_stays(tmp_path, monkeypatch):
             with whole_file(path, replace=False) as temporary:
                 temporary.write_text("second")
 
-        with pytest.raises(FileExistsError):
+        with pytest.raises(NotReplaced):
             late()
         assert path.read_text() == "first"
         assert [found.name for found in tmp_path.iterdir()] == ["a"]
