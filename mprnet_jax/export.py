@@ -23,6 +23,7 @@ from mprnet_jax.interchange.format import Format, output_names
 from mprnet_jax.interchange.torch import export as torch_export
 from mprnet_jax.restoring import add_restore_options, restore_options
 from mprnet_jax.runtime.compile_cache import use_compile_cache
+from mprnet_jax.runtime.jax_settings import check_devices, standard_settings
 from mprnet_jax.support.command_line import Parser, add_cache_option, path_option
 from mprnet_jax.support.errors import UserError, exit_on_user_error
 
@@ -46,6 +47,11 @@ def export(
     if format == "torch" and (stages != 3 or every_stage):
         raise UserError("a PyTorch checkpoint always holds all three stages; leave the options for stages out")
     _check_replaceable(output, overwrite)
+    with standard_settings():
+        return _write(form, format, bundle, output, stages, every_stage)
+
+
+def _write(form: Format, format: str, bundle: Bundle, output: Path, stages: int, every_stage: bool) -> dict[str, Any]:
     temporary = output.with_name(f".{output.name}.{uuid.uuid4().hex[:8]}")
     try:
         temporary.mkdir(parents=True)
@@ -147,6 +153,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with exit_on_user_error(COMMAND):
         _check_replaceable(Path(args.output), args.overwrite)  # before the checkpoint is read
         bundle = load_bundle(bundle_path(args.checkpoint or args.task))
+        check_devices()
         report = export(bundle, args.output, args.format, args.stage, args.every_stage, args.overwrite)
         print(f"wrote {args.output}\n{report['summary']}")
 
