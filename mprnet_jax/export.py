@@ -5,8 +5,8 @@ An export is a folder: the file, a program that runs it, and a report of how nea
 
 import argparse
 import dataclasses
+import datetime
 import hashlib
-import importlib.metadata
 import json
 import platform
 import shutil
@@ -18,11 +18,12 @@ from typing import Any
 from mprnet_jax.checkpoints.bundle import Bundle, load_bundle
 from mprnet_jax.checkpoints.pretrained import TASKS, bundle_path
 from mprnet_jax.interchange import onnx_graph, parity, stablehlo
-from mprnet_jax.interchange.example import EXAMPLE, example
+from mprnet_jax.interchange.example import EXAMPLE, example, version
 from mprnet_jax.interchange.format import Format, output_names
 from mprnet_jax.interchange.torch import export as torch_export
 from mprnet_jax.restoring import add_restore_options, restore_options
 from mprnet_jax.runtime.compile_cache import use_compile_cache
+from mprnet_jax.runtime.jax_settings import check_devices, standard_settings
 from mprnet_jax.support.command_line import Parser, add_cache_option, path_option
 from mprnet_jax.support.errors import UserError, exit_on_user_error
 
@@ -46,13 +47,18 @@ def export(
     if format == "torch" and (stages != 3 or every_stage):
         raise UserError("a PyTorch checkpoint always holds all three stages; leave the options for stages out")
     _check_replaceable(output, overwrite)
+    with standard_settings():
+        return _write(form, format, bundle, output, stages, every_stage)
+
+
+def _write(form: Format, format: str, bundle: Bundle, output: Path, stages: int, every_stage: bool) -> dict[str, Any]:
     temporary = output.with_name(f".{output.name}.{uuid.uuid4().hex[:8]}")
     try:
         temporary.mkdir(parents=True)
         form.write(temporary / form.file, bundle, stages, every_stage)
         report = _report(temporary / form.file, form, format, bundle, stages, every_stage)
         (temporary / REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-        (temporary / EXAMPLE).write_text(example(form), encoding="utf-8")
+        (temporary / EXAMPLE).write_text(example(form, datetime.date.today()), encoding="utf-8")
         _move(temporary, output)
     except OSError as error:
         reason = error.strerror or error
@@ -89,8 +95,13 @@ def _report(path: Path, form: Format, format: str, bundle: Bundle, stages: int, 
     largest = parity.largest(found)
     sizes = ", ".join(f"{difference.height} x {difference.width}" for difference in found)
     packages = ("mprnet_jax", "jax", "jaxlib", "flax", "numpy", *form.packages)
+    summary = f"{form.file}: within {largest:.1e} of the JAX network on random images of {sizes} pixels"
+    until = form.guaranteed_until(datetime.date.today())
+    if until:
+        summary += f"; {form.written_by} guarantees to run it until {until}, export it again then"
     return {
-        "summary": f"{form.file}: within {largest:.1e} of the JAX network on random images of {sizes} pixels",
+        "summary": summary,
+        "guaranteed_until": until,
         "largest_difference": largest,
         "tolerance": parity.TOLERANCE,
         "differences": [dataclasses.asdict(difference) for difference in found],
@@ -100,15 +111,8 @@ def _report(path: Path, form: Format, format: str, bundle: Bundle, stages: int, 
         "outputs": names,
         "config": dataclasses.asdict(bundle.config),
         "provenance": bundle.provenance.to_json(),
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
     }
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:  # a copy of the sources; the CPU or GPU build under another name
-        return "unknown"
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -147,6 +151,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with exit_on_user_error(COMMAND):
         _check_replaceable(Path(args.output), args.overwrite)  # before the checkpoint is read
         bundle = load_bundle(bundle_path(args.checkpoint or args.task))
+        check_devices()
         report = export(bundle, args.output, args.format, args.stage, args.every_stage, args.overwrite)
         print(f"wrote {args.output}\n{report['summary']}")
 

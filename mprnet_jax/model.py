@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-Params = dict[str, Any]  # nested dicts of arrays, named as in the official state dict where it has a name
+Params = dict[str, Any]  # nested dicts of arrays, by the names of the modules below
 Pyramid = tuple[jax.Array, jax.Array, jax.Array]  # features at full, 1/2 and 1/4 size, finest first
 Mean = Callable[[jax.Array], jax.Array]  # N H W C -> N 1 1 C (global) or N H W C (local)
 

@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             return
         # Here: they import JAX, and Ctrl-C meanwhile must not be a traceback, nor --help wait for it.
         from mprnet_jax.checkpoints import orbax_errors
-        from mprnet_jax.runtime import compile_cache, devices, processes
+        from mprnet_jax.runtime import compile_cache, devices, jax_settings, processes
         from mprnet_jax.training import recipes, run
 
         recipes.check_spelling(overrides, ["--help", *(f"--{name.replace('_', '-')}" for name in vars(own))])
@@ -93,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         orbax_errors.stay_quiet()
         if not own.no_compile_cache:
             compile_cache.use_compile_cache()
-        with processes.raise_on_all_processes():
+        with jax_settings.missing_devices_told(), processes.raise_on_all_processes():
             parts, notes = recipes.override_recipe(recipes.load_recipe(own.config), overrides, own.part, own.config)
             run.check_part(parts, own.part)
             if not several:  # before this block ends, which asks JAX for the processes, and so for its devices
@@ -106,7 +106,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         for line in [*([] if own.workdir else [f"workdir: {workdir}"]), *notes]:
             run.say(line)
         options = {"resume": own.resume, "accept_other_data": own.accept_other_data}
-        run.train_parts(parts, workdir, command, own.part, seconds_before=time.monotonic() - begun, **options)
+        with jax_settings.standard_settings():
+            run.train_parts(parts, workdir, command, own.part, seconds_before=time.monotonic() - begun, **options)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """The program that comes with every export and runs it without this package."""
 
+import datetime
+import importlib.metadata
 from string import Template
 
 from mprnet_jax.interchange.format import Format
@@ -29,8 +31,17 @@ Image.fromarray(np.rint(restored[:h, :w].clip(0, 1) * 255).astype(np.uint8)).sav
 ''')
 
 
-def example(form: Format) -> str:
-    """The program for a format, as text."""
-    return TEMPLATE.substitute(
-        packages=" ".join(form.packages), imports=form.imports, file=form.file, load=form.load, restore=form.restore
-    )
+def example(form: Format, written: datetime.date) -> str:
+    """The program for a format, as text; `written` is the day of the export."""
+    about = {"version": version(form.written_by), "until": form.guaranteed_until(written)}
+    load, restore = (Template(lines).substitute(about) for lines in (form.load, form.restore))
+    packages = " ".join(form.packages)
+    return TEMPLATE.substitute(packages=packages, imports=form.imports, file=form.file, load=load, restore=restore)
+
+
+def version(package: str) -> str:
+    """The installed version."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # a copy of the sources; the CPU or GPU build under another name
+        return "unknown"

@@ -1,6 +1,7 @@
 """The network for programs without this package: one module for each format, and what they have in common."""
 
 import dataclasses
+import datetime
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,11 +26,19 @@ class Format:
     packages: tuple[str, ...]
     """From PyPI, that running it needs."""
     imports: str
-    """Of the example (exporting/example.py)."""
+    """Of the example (example.py)."""
     load: str
     """Lines of the example that make `network` from `path`."""
     restore: str
     """Lines of the example that make `restored` from `padded`, both H W 3 float32."""
+    guaranteed_days: int | None = None
+    """For so long newer versions of what runs it are guaranteed to; None: without an end."""
+    written_by: str = "mprnet_jax"
+    """The package whose version decides who can run it."""
+
+    def guaranteed_until(self, written: datetime.date) -> str | None:
+        """The last day of the guarantee, as 2027-05-26, for a file of that day."""
+        return None if self.guaranteed_days is None else str(written + datetime.timedelta(self.guaranteed_days))
 
 
 def output_names(stages: int, every_stage: bool) -> list[str]:

@@ -15,6 +15,7 @@ from mprnet_jax.backends import dispatch
 from mprnet_jax.model import MPRNet, MPRNetConfig, Params, abstract_params
 from mprnet_jax.restoring.exact_parts import apply_to_part
 from mprnet_jax.restoring.orientations import Orientation, Part
+from mprnet_jax.runtime.jax_settings import standard_settings
 
 EXECUTABLES_KEPT = 64  # in memory, over all devices
 
@@ -55,6 +56,7 @@ class ProgramKey:
 
 
 @functools.lru_cache(maxsize=EXECUTABLES_KEPT)
+@standard_settings()
 def compile_restoring(key: ProgramKey, device: int = 0) -> Callable[[Params, np.ndarray, np.ndarray], jax.Array]:
     """Compile for one local device, by its number: (packed params, images N H W 3, offsets N 4 int32) -> N H W 3.
 
@@ -121,7 +123,8 @@ def run(
         offsets = np.array([job.offset for job in filled], np.int32)
         target = jax.local_devices()[devices[turn]]
         arguments: Any = jax.device_put((pixels, offsets), target)
-        under_way.append((group, compile_restoring(key, devices[turn])(params[turn], *arguments)))
+        with standard_settings():
+            under_way.append((group, compile_restoring(key, devices[turn])(params[turn], *arguments)))
     while under_way:
         yield from _collect(under_way)
 

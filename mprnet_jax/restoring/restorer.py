@@ -26,6 +26,7 @@ from mprnet_jax.restoring.pil_images import from_pil, to_pil
 from mprnet_jax.restoring.tile_planner import TilePlanner
 from mprnet_jax.restoring.tiles import Tiles
 from mprnet_jax.runtime.forks import check_not_forked
+from mprnet_jax.runtime.jax_settings import check_devices, standard_settings
 from mprnet_jax.support.errors import UserError
 from mprnet_jax.support.paths import as_path
 
@@ -58,6 +59,7 @@ class Restorer:
                 object.__setattr__(self, "provenance", Provenance.from_json(self.provenance))
             except ValueError as error:
                 raise UserError(str(error)) from error
+        check_devices()
         count = jax.local_device_count()
         if not self.devices or not set(self.devices) <= set(range(count)):
             raise UserError(f"devices must be in 0..{count - 1}, got {self.options.devices}")
@@ -199,6 +201,7 @@ class Restorer:
         return TilePlanner(self._network, self.options, self.devices)
 
     @functools.cached_property
+    @standard_settings()
     def _params(self) -> list[Params]:
         """The parameters on each device, as programs take them."""
         packed = dispatch.pack_params(self.params, self._network.config, self.options.dtype)

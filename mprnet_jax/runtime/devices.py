@@ -5,6 +5,7 @@ import os
 
 import jax
 
+from mprnet_jax.runtime.jax_settings import check_devices
 from mprnet_jax.support.errors import UserError
 
 PICTURES_A_CORE = 4  # from so many on, compiling for each core pays
@@ -35,6 +36,7 @@ def find_devices(count: int | None, pictures: int) -> tuple[int, ...]:
     """
     on_cpu = count or (cores() if pictures >= PICTURES_A_CORE * cores() else 1)
     make_devices_of_cores(on_cpu)
+    check_devices()
     existing = jax.local_device_count()
     if count is None:
         return tuple(range(existing if jax.default_backend() != "cpu" else min(existing, on_cpu)))

@@ -1,9 +1,12 @@
 """Exports: they compute what the JAX network does, without this package, and say so truly."""
 
+import datetime
 import hashlib
 import importlib.util
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -154,6 +157,43 @@ def test_the_report_says_what_the_file_is_and_how_near_it_comes(exports):
     assert len(report["differences"]) == 3
     assert 0 < max(values) == report["largest_difference"] < 1e-4
     assert f"{max(values):.1e}" in report["summary"]
+
+
+def expired(folder, path):
+    """A copy of an export whose operations are of a version that StableHLO does not read."""
+    shutil.copytree(path, folder)
+    content = (folder / "model.stablehlo").read_bytes()
+    assert b"add_v1" in content
+    (folder / "model.stablehlo").write_bytes(content.replace(b"add_v1", b"add_v0"))
+    return folder
+
+
+def test_an_export_that_has_a_last_day_says_so(exports):
+    half_a_year = datetime.date.today() + datetime.timedelta(days=180)
+    report = json.loads((exports / "stablehlo" / "parity.json").read_text())
+    assert report["guaranteed_until"] == str(half_a_year)
+    assert str(half_a_year) in report["summary"]
+    assert json.loads((exports / "onnx" / "parity.json").read_text())["guaranteed_until"] is None
+
+
+def test_an_expired_export_is_one_line(exports, without_the_package, tmp_path, photo):
+    folder = expired(tmp_path / "expired", exports / "stablehlo")
+    images.write(tmp_path / "noisy.png", photo[:16, :16])
+    with pytest.raises(UserError, match=r"model\.stablehlo: JAX .* cannot run it \(.*\); .*: export it again$"):
+        export.stablehlo.read(folder / "model.stablehlo", TINY)(np.zeros((1, 8, 8, 3), np.float32))
+    command = [sys.executable, folder / "example.py", tmp_path / "noisy.png", tmp_path / "restored.png"]
+    done = subprocess.run(command, env=without_the_package, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    line = done.stderr.splitlines()[-1]  # after those of the compiler
+    assert re.fullmatch(r"model\.stablehlo: JAX .* this one until \d{4}-\d\d-\d\d: export it again", line)
+    assert not (tmp_path / "restored.png").exists()
+
+
+def test_a_format_that_there_is_not_lists_the_choices(tmp_path, bundle):
+    with pytest.raises(UserError, match="unknown format 'onxn'; choose from stablehlo, onnx, torch"):
+        export.export(bundle, tmp_path / "out", "onxn")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.usefixtures("one_size")

@@ -27,7 +27,7 @@ RENAMES = (
     (r"\.(up_enc1|up_dec1)_0\.conv\.", r".\1.up.1."),
     (r"\.(up_enc2|up_dec2)_(\d)\.conv\.", r".\1.\2.up.1."),
     (r"\.(orb\d)\.conv\.", r".\1.body.NUM_CAB."),  # a sequence of num_cab CABs and this convolution
-    (r"^(sam\d\d)\.conv(\d)", r"\1.CONV\2"),  # kept from the two lines that follow
+    (r"^(sam\d\d)\.conv(\d)", r"\1.CONV\2"),  # protects SAM's convolutions from the rules for CABs below
     (r"\.conv1\.", r".body.0."),
     (r"\.conv2\.", r".body.2."),
     (r"\.CONV(\d)", r".conv\1"),
