@@ -193,11 +193,6 @@ class Pace:
         self._steps += 1
         self._images_since += images
 
-    @property
-    def step_seconds(self) -> float:
-        """Mean time of the steps up to now; 0 before the first."""
-        return (time.perf_counter() - self._begun) / self._steps if self._steps else 0.0
-
     def measured(self) -> dict[str, float]:
         """Images a second and the share of time spent waiting for data (at most: a step may have ended meanwhile)."""
         now = time.perf_counter()
@@ -211,5 +206,5 @@ class Pace:
 
     def forecast(self, steps: int) -> str:
         """How long so many more steps are going to take, as all up to now did."""
-        seconds = self.step_seconds
+        seconds = (time.perf_counter() - self._begun) / max(1, self._steps)
         return f"about {seconds:.3g} s a step: {duration(seconds * steps)} for the {steps:,} steps to come"

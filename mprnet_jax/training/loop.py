@@ -234,6 +234,7 @@ class Loop:
             if start == 0 and self.config.minutes is not None:
                 self.validate(state, 0, 0.0, log)  # where the run begins, and how long a validation takes
             self.prepare(state, self.timeline.at(start + 1), start + 1, log.say)
+            self.pace = Pace()  # of the steps alone
             agreed = self.agree(stop)
             if start == 0 and agreed.progress >= 1:
                 raise UserError(f"setting up took {self.clock.seconds:.0f} s, all of the time; give more --minutes")
@@ -283,7 +284,7 @@ class Loop:
 
     def publish(self, stop: list[int]) -> None:
         """Tell the other processes what this one wants, and how late it is."""
-        self.flags.publish(bool(stop), self.clock.progress(self.pace.step_seconds), self.clock.cost("change"))
+        self.flags.publish(bool(stop), self.clock.progress(), self.clock.cost("change"))
 
     def due(self, step: int, at: Position) -> Due:
         config = self.config

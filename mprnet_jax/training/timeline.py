@@ -5,7 +5,10 @@ step; of the last, the progress that the clock gives decides.
 """
 
 import contextlib
+import itertools
+import statistics
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +17,7 @@ from mprnet_jax.training.config import TrainConfig
 from mprnet_jax.training.optimizer import Schedule, epoch_schedule, progress_schedule, step_schedule
 
 SAFETY = 1.3  # on the measured times of what is left to do after the last step
+LOOKS = 6  # at the clock, between which the time of a step is measured
 FIRST_GUESS = 0.02  # of the budget: what the end takes, before anything of it was measured
 
 
@@ -170,6 +174,7 @@ class Clock:
         self.at_the_end = at_the_end
         self._measured: dict[str, float] = {}
         self._progress = 0.0
+        self._looks: deque[float] = deque(maxlen=LOOKS)  # when progress() was asked for
 
     def add(self, seconds: float) -> None:
         """Count what the run had used before this start."""
@@ -187,17 +192,24 @@ class Clock:
         yield
         self._measured[what] = time.monotonic() - begun
 
-    def progress(self, step_seconds: float = 0.0) -> float:
-        """Share of the time for steps that is used, 0 to 1, never less than before; 0 without a budget."""
+    def progress(self) -> float:
+        """Share of the time for steps that is used, 0 to 1, never less than before; 0 without a budget.
+
+        To be asked for once in every step.
+        """
         if self._budget is None:
             return 0.0
+        seconds = self.seconds
+        self._looks.append(seconds)
+        between = [later - earlier for earlier, later in itertools.pairwise(self._looks)]
+        step_seconds = statistics.median(between) if between else 0.0  # of some steps a validation is a part
         kept = FIRST_GUESS * self._budget
         known = [self._measured[what] for what in self.at_the_end if what in self._measured]
         if known:  # the longest stands for what has not happened yet
             kept = SAFETY * sum(self._measured.get(what, max(known)) for what in self.at_the_end)
         # The step that is told that it is the last one is still to run, and so may be the one before it.
         left_for_steps = self._budget - kept - 2 * step_seconds
-        reached = self.seconds / left_for_steps if left_for_steps > 0 else 1.0
+        reached = seconds / left_for_steps if left_for_steps > 0 else 1.0
         self._progress = max(self._progress, min(1.0, reached))
         return self._progress
 

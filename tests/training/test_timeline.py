@@ -116,7 +116,7 @@ def test_the_steps_leave_the_time_that_the_end_takes(time):
 
     reached = []
     while not reached or reached[-1] < 1:
-        reached.append(clock.progress(step_seconds=1.0))
+        reached.append(clock.progress())
         time.now += 1
         if len(reached) % 100 == 50:
             do("validation")
@@ -126,6 +126,22 @@ def test_the_steps_leave_the_time_that_the_end_takes(time):
         do(what)
     assert reached == sorted(reached)
     assert 0.95 * 600 < clock.seconds <= 600
+
+
+def test_setting_up_and_validations_are_not_taken_for_steps(time):
+    """Progress is what the learning rate follows: a slow first look must not make it jump, for it never goes back."""
+    clock = Clock(10)
+    time.now += 120  # opening the data, compiling
+    first = clock.progress()
+    time.now += 2
+    second = clock.progress()
+    assert first == pytest.approx(120 / (600 * 0.98), rel=0.01)
+    assert second - first < 0.01
+    for _ in range(5):
+        time.now += 2
+        clock.progress()
+    time.now += 60  # a validation
+    assert clock.progress() == pytest.approx((120 + 12 + 60) / (600 * 0.98), rel=0.02)
 
 
 def test_a_stopped_run_goes_on_under_the_same_budget(time):
