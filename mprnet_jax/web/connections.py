@@ -15,18 +15,22 @@ class PatientProtocol(H11Protocol):
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Called by the server when a connection begins."""
         super().connection_made(transport)
         self._watch()
 
     def data_received(self, data: bytes) -> None:
+        """Called by the server with the bytes that arrived."""
         super().data_received(data)
         self._watch()
 
     def on_response_complete(self) -> None:
+        """Called by the server when an answer has been sent."""
         super().on_response_complete()
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the server when a connection has ended."""
         self._stop_watching()
         super().connection_lost(exc)
 

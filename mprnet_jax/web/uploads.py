@@ -97,6 +97,7 @@ class Form:
         return self.files
 
     def close(self) -> None:
+        """Close the uploaded files."""
         if self._part is not None:
             self._part.close()
 

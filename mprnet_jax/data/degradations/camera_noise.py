@@ -124,6 +124,7 @@ class CameraNoise(Degradation):
     scale: tuple[float, float] = (0.6, 1.2)  # size of the file's picture by the sensor's; logarithm
 
     def apply(self, pair: Degraded, rng: np.random.Generator) -> Degraded:
+        """Noise added to the input, clipped and rounded."""
         noise = self.noise(pair.input, rng)
         return pair._replace(input=np.rint(np.clip(pair.input + 255 * noise, 0, 255)).astype(np.uint8))
 

@@ -19,6 +19,7 @@ class Jpeg(Degradation):
     share: float = 1.0  # probability; a picture stays as it is else
 
     def apply(self, pair: Degraded, rng: np.random.Generator) -> Degraded:
+        """The input saved as a JPEG and opened again, in `share` of the draws."""
         quality, subsampling = int(rng.integers(self.quality[0], self.quality[1] + 1)), rng.choice(SUBSAMPLING)
         top, left = rng.integers(BLOCK, size=2)  # where in the picture the blocks begin
         if rng.random() >= self.share:

@@ -25,9 +25,11 @@ class Chain(Degradation):
 
     @property
     def margin(self) -> int:
+        """The largest margin of the steps, pixels."""
         return max((step.margin for step in self.steps), default=0)
 
     def apply(self, pair: Degraded, rng: np.random.Generator) -> Degraded:
+        """Every step, in order."""
         for step in self.steps:
             pair = step.apply(pair, rng)
         return pair
@@ -48,9 +50,11 @@ class Mixture(Degradation):
 
     @property
     def margin(self) -> int:
+        """The largest margin of the parts, pixels."""
         return max(part.margin for part in self.parts)
 
     def apply(self, pair: Degraded, rng: np.random.Generator) -> Degraded:
+        """One part, drawn by its weight."""
         part = rng.choice(len(self.parts), p=np.array(self.weights) / sum(self.weights))
         return self.parts[part].apply(pair, rng)
 

@@ -62,6 +62,7 @@ class MotionBlur(Degradation):
         return math.ceil(self.size[1] / 2)
 
     def apply(self, pair: Degraded, rng: np.random.Generator) -> Degraded:
+        """The input blurred along one random path."""
         clean = pair.input
         path = draw_trajectory(rng.uniform(*self.turn), rng) * rng.uniform(*self.size) / 2
         kernel = trajectory_kernel(path)

@@ -41,6 +41,7 @@ class Noise(Degradation):
     colour_correlation: tuple[float, float] = (0.0, 0.6)  # between two colours
 
     def apply(self, pair: Degraded, rng: np.random.Generator) -> Degraded:
+        """Gaussian noise added to the stored values, clipped and rounded."""
         clean = pair.input
         sigma = rng.uniform(*self.sigma)
         noise = rng.standard_normal(clean.shape, np.float32)
@@ -64,6 +65,7 @@ class PoissonNoise(Degradation):
     read_noise: tuple[float, float] = (0.0, 2.0)  # standard deviation, in photons: drawn uniformly
 
     def apply(self, pair: Degraded, rng: np.random.Generator) -> Degraded:
+        """Photons counted and read out in linear light."""
         clean = pair.input
         photons = math.exp(rng.uniform(*np.log(self.photons)))
         counted = rng.poisson(photons * to_linear(clean)).astype(np.float32)

@@ -80,6 +80,7 @@ class Rain(Degradation):
         return np.clip(rain, 0, 1)  # also what the FFT leaves below 0
 
     def apply(self, pair: Degraded, rng: np.random.Generator) -> Degraded:
+        """Streaks, and mist in `veil_share` of the draws, laid over the input."""
         dry = pair.input.astype(np.float32)
         height, width = dry.shape[:2]
         rain = self.layer(height, width, rng)[..., None]

@@ -58,9 +58,11 @@ class VideoBlur(Degradation):
 
     @property
     def margin(self) -> int:
+        """Pixels around a crop that its motion and defocus bring into it."""
         return math.ceil(self.size[1] + self.defocus[1])
 
     def apply(self, pair: Degraded, rng: np.random.Generator) -> Degraded:
+        """The mean of the frames as input; as target the frame in their middle."""
         cv2 = import_extra("cv2", "opencv-python-headless", "blur")
         stored = rng.random() < self.stored_share
         values = (lambda image: image / np.float32(255)) if stored else to_linear
