@@ -1,4 +1,4 @@
-"""The light derainer that ships: streaks made on clean photos, from the light denoiser. In five parts, on 2 CPU cores.
+"""The light derainer that ships: streaks made on clean photos, from the light denoiser. In six parts, on 2 CPU cores.
 
 python -m mprnet_jax.train --config configs/shipped/deraining.py --data photos
 Parts 1 to 4: 36.34, 33.02 and 29.62 dB (Y) in light, medium and heavy made rain, where the input has 32.92, 24.41 and
@@ -40,6 +40,7 @@ LIGHT = Rain(
     veil_share=0.3,
     veil=(0.02, 0.2),
 )
+DENSE = Rain((-45.0, 45.0), (15.0, 70.0), (0.8, 2.5), (0.5, 1.6), (0.3, 0.8), added_share=0.85, directions=(1, 2))
 
 
 def get_config() -> list[TrainConfig]:
@@ -92,5 +93,26 @@ def get_config() -> list[TrainConfig]:
             validate_every=200,
             save_every=100,
             seed=16,
+        ),
+        # Dense rain most of the time: thin bright streaks over the whole picture, which the part before left in.
+        part(
+            degradation=Mixture(
+                (
+                    Chain((DENSE, Jpeg(share=0.15))),
+                    Chain((HEAVY, Jpeg(share=0.25))),
+                    Chain((LIGHT, Jpeg(share=0.25))),
+                    Rain(),
+                    Chain(()),
+                    Jpeg((80, 98)),
+                ),
+                (0.32, 0.1, 0.22, 0.1, 0.2, 0.06),
+            ),
+            dtype="bfloat16",
+            epochs=None,
+            minutes=55,
+            learning_rate=8e-4,
+            validate_every=200,
+            save_every=100,
+            seed=17,
         ),
     ]

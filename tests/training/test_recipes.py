@@ -83,17 +83,12 @@ def test_a_start_bundle_that_is_given_is_that_of_the_first_part():
     recipe = load_recipe(ROOT / "configs/shipped/deraining.py")
     options = ["--init-from", "denoising", "--init-from-sha256", "None", "--data", "elsewhere"]
     parts, _ = override_recipe(recipe, options, None, "deraining.py")
-    assert [str(part.data) for part in parts] == ["elsewhere"] * 5
-    assert [part.init_from and str(part.init_from) for part in parts] == ["denoising", None, None, None, None]
+    assert [str(part.data) for part in parts] == ["elsewhere"] * len(recipe)
+    assert [part.init_from and str(part.init_from) for part in parts] == ["denoising", *[None] * (len(recipe) - 1)]
     assert parts[0].init_from_sha256 is None
     parts, _ = override_recipe(recipe, options, 3, "deraining.py")
-    assert [part.init_from and part.init_from.name for part in parts] == [
-        "denoising_light",
-        None,
-        "denoising",
-        None,
-        None,
-    ]
+    expected = ["denoising_light", None, "denoising", *[None] * (len(recipe) - 3)]
+    assert [part.init_from and part.init_from.name for part in parts] == expected
 
 
 def test_lengths_replace_each_other():
