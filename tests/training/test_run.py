@@ -330,7 +330,7 @@ def test_a_bundle_says_its_task_its_orientations_and_all_parts_of_its_degradatio
     said = bundle_of(completed(config, None), "command", {}, step=3).provenance
     assert (said["task"], said["orientations"], said["patch_size"], said["step"]) == (
         "deraining",
-        "mirror",
+        ["rot0", "rot0_flip"],
         16,
         3,
     )
