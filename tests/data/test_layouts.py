@@ -8,6 +8,7 @@ from mprnet_jax.data.build import build
 from mprnet_jax.data.prepare.tfds_builders import BUILDERS
 from mprnet_jax.data.sources import layouts, open_folder, pairs
 from mprnet_jax.data.sources.tfds import TfdsPairs
+from mprnet_jax.evaluation import test_sets
 from mprnet_jax.support.errors import UserError
 
 
@@ -244,3 +245,35 @@ def test_the_folder_around_built_sets_is_understood_or_they_are_named(tmp_path):
 def test_every_builder_is_a_set_that_layouts_know():
     assert set(BUILDERS) == set(layouts.SETS)
     assert all(layouts.SETS[name][0] == builder.FOLDER for name, builder in BUILDERS.items())
+
+
+def test_evaluation_finds_the_sets_of_their_authors(tmp_path):
+    for title, lay_out in (("GOPRO_Large", gopro), ("HIDE_dataset", hide), ("RealBlur", realblur)):
+        lay_out(tmp_path / title)
+    write_pairs(tmp_path / "Rain100H", ("rain", "norain"), "1", "2")
+    expected = {
+        "gopro": ["GOPR3_00-000001", "GOPR3_00-000002"],
+        "hide": ["2fromB", "3fromC"],
+        "realblur_j": ["scene003-3"],
+        "realblur_r": ["scene003-3"],
+        "rain100h": ["1", "2"],
+    }
+    own = {"gopro": "GOPRO_Large/test", "hide": "HIDE_dataset", "realblur_j": "RealBlur", "rain100h": "Rain100H"}
+    for name, names in expected.items():
+        found = test_sets.open_set(name, tmp_path, below=True)
+        assert [pair.name for pair in found.pairs] == names
+        values = [(pair.read_input()[0, 0, 0], pair.read_target()[0, 0, 0]) for pair in found.pairs]
+        assert all(target == image + 1 and (image >= 100) == (name == "realblur_r") for image, target in values)
+        if name in own:
+            assert [pair.name for pair in test_sets.open_set(name, tmp_path / own[name]).pairs] == names
+    assert test_sets.find_folder("rain100l", tmp_path, below=True) is None
+    with pytest.raises(UserError, match="Test100 is not here"):
+        test_sets.open_set("test100", tmp_path)
+
+
+def test_evaluation_scores_pairs_under_the_names_that_people_give_both_sides(tmp_path):
+    write_pairs(tmp_path, ("hazy", "GT"), "a", "b")
+    (tmp_path / "GT" / "b.png").unlink()
+    found = test_sets.open_set("custom", tmp_path)
+    assert ([pair.name for pair in found.pairs], found.found) == (["a"], 2)
+    assert "b.png: no partner called b.* among the target images" in found.refused[0]

@@ -32,7 +32,8 @@ SETS = {  # name -> the folders that people keep it in
     "sidd": ("SIDD",),
     "rain13k": ("Rain13K", "Deraining"),
 }
-TITLES = frozenset(title for titles in SETS.values() for title in titles)
+RAIN_TESTS = ("Test100", "Rain100H", "Rain100L", "Test2800", "Test1200")
+TITLES = frozenset((*RAIN_TESTS, *(title for titles in SETS.values() for title in titles)))
 UNDERSTOOD = (
     "pairs lie in input/ and target/ (or lq/ and gt/, blur/ and sharp/, hazy/ and GT/, noisy/ and clean/, rain/ and "
     "norain/), also inside train/, test/ or scene folders"
@@ -47,6 +48,7 @@ class Layout:
     folder: Path
     what: str  # "pairs in lq/ and gt/", for people
     match: Callable[[], Matched]  # raises UserError for what cannot be listed or is empty
+    scenes: tuple[str, ...] = ()  # the folders that have both sides each, if they are several
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,19 +108,25 @@ def find_layout(folder: Path, splits: Sequence[str] = TRAINING, only: str | None
     )
 
 
-def find_set(root: Path, name: str, split: str) -> Layout | None:
+def find_set(root: Path, name: str, split: str, below: bool = True) -> Layout | None:
     """The pairs of a published set in a folder (or archive) that may hold several; None if they are not there.
+
+    Unless `below`, the folder may be the set or the split itself.
 
     `name`: a key of SETS. `split`: "train", "test" or, of a set of sets, "test/Rain100H". Looked for as the folder
     NAME/split, split/NAME or split, for the last part of the split alone, and as the authors lay their sets out.
     Raises UserError as find_layouts does.
     """
     last = split.rsplit("/", 1)[-1]
+    found = {} if below else find_layouts(root, name)
+    for key in (WHOLE, last):
+        if key in found and not TITLES.intersection(found[key].scenes):
+            return found[key]
     named = [root / title for title in SETS[name] if (root / title).is_dir()]
     places = [place for title in SETS[name] for place in (f"{title}/{split}", f"{split}/{title}")]
     for place in (*places, split, *(f"{title}/{last}" for title in SETS[name]), last):
         if (folder := root.joinpath(*place.split("/"))).is_dir():
-            scenes = [sides for sides in find_scenes(folder) if sides.prefix.rstrip("-") not in TITLES]
+            scenes = [sides for sides in find_scenes(folder) if sides.prefix.removesuffix("-") not in TITLES]
             if scenes:
                 return _of_folders(folder, scenes)
     for folder in (*named, root):
@@ -241,7 +249,7 @@ def _of_folders(folder: Path, groups: Sequence[Sides], spare_targets: bool = Fal
             matched = dataclasses.replace(matched, counts=used, alone={**matched.alone, "target": []})
         return matched
 
-    return Layout(folder, what, listed)
+    return Layout(folder, what, listed, tuple(group.prefix.removesuffix("-") for group in groups if group.prefix))
 
 
 def _shared_target(folder: Path, split: Path) -> Layout | None:
