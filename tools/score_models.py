@@ -28,7 +28,8 @@ from mprnet_jax.data.degradations.mixture import Chain
 from mprnet_jax.data.degradations.motion_blur import MotionBlur
 from mprnet_jax.data.degradations.noise import Noise, PoissonNoise
 from mprnet_jax.data.degradations.rain import Rain
-from mprnet_jax.data.sources.pairs import find_pairs
+from mprnet_jax.data.sources.open_folder import find_pairs
+from mprnet_jax.data.sources.splits import hold_out
 from mprnet_jax.restoring.restorer import Restorer
 from mprnet_jax.support.errors import UserError, exit_on_user_error
 
@@ -98,7 +99,8 @@ def score_made(args: argparse.Namespace, networks: dict[str, Restorer]) -> list[
     """Rows of every made condition, and of the photos as they are."""
     paths = images.find(args.photos)
     if args.names:
-        paths = sources.split_folder(args.photos, sources.read_names(args.names))[1]
+        names = [path.stem for path in paths]
+        paths = [paths[i] for i in hold_out(names, sources.read_names(args.names), str(args.photos))[1]]
     clean = [images.read(path) for path in paths]
     if args.crop:
         clean = [centre(photo, args.crop) for photo in clean]

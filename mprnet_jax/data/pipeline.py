@@ -15,7 +15,7 @@ from absl import flags
 from mprnet_jax import images
 from mprnet_jax.data.augment import ORIENTATIONS, draw_crop, draw_saturation, orient, window
 from mprnet_jax.data.degradations.base import Degradation, Degraded, degrade_crop
-from mprnet_jax.data.sources.cache import NOTHING_PASSED_OVER, OnDamage, Reader
+from mprnet_jax.data.sources.cache import NOT_SKIPPED, Drawn, OnDamage, Reader
 from mprnet_jax.data.sources.source import Example, Source, length
 from mprnet_jax.support.errors import UserError
 
@@ -26,14 +26,20 @@ MAX_THREADS = 8
 
 
 class CropAndAugment(grain.transforms.RandomMap):
-    """A picture or pair -> a random square of it, in a random orientation, as input and target."""
+    """A picture or pair (H W 3 uint8) -> a random square of it, in a random orientation, as input and target.
+
+    The crops are `patch_size` pixels a side, uint8 and C-contiguous. `degradation` makes the input where there is none.
+    """
 
     def __init__(self, patch_size: int, degradation: Degradation | None, saturation: float) -> None:
         self.patch_size = patch_size
         self.degradation = degradation
         self.saturation = saturation
 
-    def random_map(self, example: Example, rng: np.random.Generator) -> Example:
+    def random_map(self, drawn: Drawn, rng: np.random.Generator) -> Drawn:
+        return drawn._replace(example=self.augment(drawn.example, rng))
+
+    def augment(self, example: Example, rng: np.random.Generator) -> Example:
         target = example["target"]
         top, left = draw_crop(target.shape, self.patch_size, rng)
         turn = int(rng.integers(ORIENTATIONS))
@@ -44,15 +50,16 @@ class CropAndAugment(grain.transforms.RandomMap):
             return np.ascontiguousarray(orient(saturated(crop), turn))
 
         if "input" in example:
-            return {**example, "input": cut(example["input"]), "target": cut(target)}
+            return {"input": cut(example["input"]), "target": cut(target)}
         wide = cut(target, self.degradation.margin)
-        return {**example, **degrade_crop(self.degradation, wide, rng)._asdict()}
+        return degrade_crop(self.degradation, wide, rng)._asdict()
 
 
-def to_float(example: Example) -> Example:
-    # In C's order: batches of others would not go through shared memory but through Grain's pipes, which are slow, and
-    # which a worker that is to end waits for: 25 seconds each, one after another.
-    return {**example, **{side: np.ascontiguousarray(images.to_float(example[side])) for side in ("input", "target")}}
+def to_float(drawn: Drawn) -> Drawn:
+    """uint8 -> float32 in [0, 1], C-contiguous."""
+    # Otherwise Grain uses pipes instead of shared memory: slow, and 25 s to stop each worker.
+    floats = {side: np.ascontiguousarray(images.to_float(image)) for side, image in drawn.example.items()}
+    return drawn._replace(example=floats)
 
 
 def steps_per_epoch(source: Source, batch_size: int) -> int:
@@ -67,17 +74,16 @@ def steps_per_epoch(source: Source, batch_size: int) -> int:
 
 
 class Batches(Iterator[Batch]):
-    """Endless batches. `passed_over` counts, by name, how often a damaged picture was replaced since the start."""
+    """Endless batches. `skipped` counts, by name, how often a damaged picture was replaced since the start."""
 
-    def __init__(self, batches: Iterator[Batch], names: list[str]) -> None:
+    def __init__(self, batches: Iterator[Drawn], names: list[str]) -> None:
         self._batches = batches
         self._names = names
-        self.passed_over: Counter[str] = Counter()
+        self.skipped: Counter[str] = Counter()
 
     def __next__(self) -> Batch:
-        batch = next(self._batches)
-        replaced = batch.pop("passed_over")
-        self.passed_over.update(self._names[i] for i in replaced[replaced != NOTHING_PASSED_OVER])
+        batch, skipped = next(self._batches)
+        self.skipped.update(self._names[i] for i in skipped[skipped != NOT_SKIPPED])
         return batch
 
     def close(self) -> None:

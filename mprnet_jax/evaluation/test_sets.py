@@ -11,6 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from mprnet_jax import images
+from mprnet_jax.data.sources import layouts
+from mprnet_jax.data.sources.layouts import Layout
+from mprnet_jax.data.sources.pairs import SIDES, Matched, match
 from mprnet_jax.evaluation import dnd, protocols, sidd
 from mprnet_jax.support.errors import UserError
 
@@ -46,9 +49,22 @@ def find_folder(name: str, data: Path, below: bool = False) -> Path | None:
 
     Raises UserError for an unknown name.
     """
+    found = _find(name, data, below)
+    return found.folder if isinstance(found, Layout) else found
+
+
+def _find(name: str, data: Path, below: bool) -> Path | Layout | None:
+    """A folder with the set's own files or with target/; or else the pairs in a layout of others."""
     places = [] if below else [data, data / "test"]
     places += [data / place for place in protocols.named(name).folders]
-    return next((place for place in places if _holds(name, place)), None)
+    folder = next((place for place in places if _holds(name, place)), None)
+    if folder is not None or not data.is_dir() or name in ("sidd", "dnd") or (name == "custom" and below):
+        return folder
+    if name == "custom":
+        return layouts.find_layout(data, (*layouts.TEST, *layouts.VALIDATION, *layouts.TRAINING))
+    if name in layouts.SETS:
+        return layouts.find_set(data, name, "test", below)
+    return layouts.find_set(data, "rain13k", f"test/{protocols.named(name).title}", below)
 
 
 def open_set(name: str, data: Path, below: bool = False) -> TestSet:
@@ -56,12 +72,14 @@ def open_set(name: str, data: Path, below: bool = False) -> TestSet:
     protocol = protocols.named(name)
     if not data.is_dir():
         raise UserError(f"{data}: no such folder; --data names the folder of the data set")
-    folder = find_folder(name, data, below)
+    folder = _find(name, data, below)
     if folder is None:
         needs = {"sidd": " and ".join(sidd.FILES), "dnd": "info.mat and images_srgb/"}.get(
-            name, "input/ and target/ with pictures of the same names"
+            name, f"input/ and target/ with pictures of the same names ({layouts.UNDERSTOOD})"
         )
         raise UserError(f"{data}: {protocol.title} is not here; it needs {needs}, in this folder or in its test/")
+    if isinstance(folder, Layout):
+        return _of_matched(folder.folder, folder.match())
     if name == "sidd":
         blocks = sidd.open_blocks(folder)
         pairs = [
@@ -80,16 +98,10 @@ def by_stem(folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
 
     Raises UserError if there are none.
     """
-    if folder.is_symlink() and not folder.exists():
-        raise UserError(f"{folder}: a link that leads nowhere; mend or remove it")
     found: dict[str, list[Path]] = {}
-    for path in images.find(folder):
+    for path in images.find(_not_broken(folder)):
         found.setdefault(path.stem, []).append(path)
-    shared = {
-        stem: f"{paths[0]}: {len(paths)} pictures are called {stem} ({', '.join(p.name for p in paths)}); keep one"
-        for stem, paths in found.items()
-        if len(paths) > 1
-    }
+    shared = {stem: _shared_line(stem, paths) for stem, paths in found.items() if len(paths) > 1}
     return {stem: paths[0] for stem, paths in found.items() if len(paths) == 1}, shared
 
 
@@ -98,28 +110,48 @@ def pair_folders(folder: Path) -> TestSet:
 
     Raises UserError if target/ has no pictures or no pair has both partners.
     """
-    targets, shared = by_stem(folder / "target")
-    has_input = os.path.lexists(folder / "input")
-    inputs, shared_inputs = by_stem(folder / "input") if has_input else ({}, {})
-    shared = shared_inputs | shared
-    pairs, refused = [], list(shared.values())
-    stems = sorted(targets.keys() | inputs.keys() | shared.keys())
-    for stem in stems:
-        if stem in shared:
-            continue
-        if stem not in targets:
-            refused.append(f"{inputs[stem]}: no partner called {stem}.* in {folder / 'target'}; add it or remove this")
-        elif has_input and stem not in inputs:
-            refused.append(f"{targets[stem]}: no partner called {stem}.* in {folder / 'input'}; add it or remove this")
-        else:
-            read_input = functools.partial(images.read, inputs[stem]) if has_input else None
-            pairs.append(Pair(stem, read_input, functools.partial(images.read, targets[stem])))
+    targets = images.find(_not_broken(folder / "target"))
+    if not os.path.lexists(folder / "input"):
+        stems, shared = by_stem(folder / "target")
+        pairs = [Pair(stem, None, functools.partial(images.read, stems[stem])) for stem in sorted(stems)]
+        return TestSet(folder, len(pairs) + len(shared), pairs, list(shared.values()), sorted(stems.values()))
+    inputs = images.find(_not_broken(folder / "input"))
+    return _of_matched(folder, match(*([(path.stem, path) for path in paths] for paths in (inputs, targets))))
+
+
+def _not_broken(folder: Path) -> Path:
+    """The folder. Raises UserError if it is a link that leads nowhere."""
+    if folder.is_symlink() and not folder.exists():
+        raise UserError(f"{folder}: a link that leads nowhere; mend or remove it")
+    return folder
+
+
+def _of_matched(folder: Path, matched: Matched) -> TestSet:
+    """What can be scored of matched files, and a line for what has no partner. Raises UserError if nothing can."""
+    pairs = [
+        Pair(pair.name, functools.partial(images.read, pair.input), functools.partial(images.read, pair.target))
+        for pair in matched.pairs
+    ]
+    refused = [_shared_line(name, paths) for name, paths in matched.shared]
+    for side, other in (SIDES, SIDES[::-1]):
+        for path in matched.alone[side]:
+            refused.append(f"{path}: no partner called {path.stem}.* among the {other} images; add it or remove this")
+    refused += [f"{folder}: {name} is listed, and not there; complete the download" for name in matched.missing]
     if not pairs:
         raise UserError(
-            f"{folder}: not one of {len(inputs)} pictures in input/ and {len(targets)} in target/ has a partner; "
-            "partners have the same name up to the ending"
+            f"{folder}: not one of {matched.counts['input']} input and {matched.counts['target']} target images has a "
+            "partner; partners have the same name up to the ending"
         )
-    return TestSet(folder, len(stems), pairs, refused, sorted([*inputs.values(), *targets.values()]))
+    files = [path for pair in matched.pairs for path in (pair.input, pair.target)]
+    names = {name for name, _ in matched.shared}
+    lonely = [*matched.alone["input"], *matched.alone["target"]]
+    found = len(pairs) + len(names) + len(lonely) + len(matched.missing)
+    return TestSet(folder, found, pairs, refused, sorted([*files, *lonely]))
+
+
+def _shared_line(name: str, paths: Sequence[Path]) -> str:
+    files = ", ".join(path.name for path in paths)
+    return f"{paths[0]}: {len(paths)} pictures are called {name} ({files}); keep one"
 
 
 def restored_reader(name: str, folder: Path) -> tuple[Callable[[Pair], np.ndarray], list[Path]]:

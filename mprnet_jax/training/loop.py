@@ -311,8 +311,8 @@ class Loop:
 
     def log_step(self, step: int, at: Position, numbers: Measured, agreed: Agreed, log: Log) -> None:
         """One line of what the step measured."""
-        replaced = self.batches.passed_over
-        extra = {"passed_over": replaced.total()} if replaced else {}
+        damaged = self.batches.skipped
+        extra = {"skipped_pictures": damaged.total()} if damaged else {}
         if self.config.minutes is not None:
             extra["progress"] = agreed.progress
         epoch = round(at.phase.epochs_before(step + 1), 4)

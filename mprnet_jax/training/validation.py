@@ -3,7 +3,6 @@
 There may be several named sets. A network is as good as its mean gain over the untouched inputs, over all sets.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +14,7 @@ from jax.experimental import multihost_utils
 from mprnet_jax import images, metrics
 from mprnet_jax.data import pipeline
 from mprnet_jax.data.pipeline import Example
-from mprnet_jax.data.sources import open_folder
+from mprnet_jax.data.sources import layouts, open_folder
 from mprnet_jax.data.sources.source import Source
 from mprnet_jax.model import MPRNet, Params
 from mprnet_jax.support.errors import UserError
@@ -24,7 +23,6 @@ from mprnet_jax.support.paths import as_path
 CROP = 256  # pixels, side of the centre crop of each held-out picture
 STRIPS = 4  # pictures of a set of which a strip is made
 MOST_PSNR = 60.0  # dB; identical pictures have infinitely many, and more than this nobody sees
-BUILT_SPLITS = ("validation", "val", "test")  # of a built data set: the first that it has is validated on
 HELD_OUT = "held out"  # name of the set that is kept out of the training data
 
 Predict = Callable[[Params, np.ndarray], list[jax.Array]]
@@ -78,21 +76,11 @@ def named_folders(entries: Sequence[Path]) -> dict[str, Path]:
 
 
 def open_validation(folder: Path) -> Source:
-    """All pictures of a folder to validate on; of a built data set, those of its validation or test split.
+    """All pictures of a folder to validate on; of one with splits, those of its validation or else its test split.
 
     Raises UserError that says what is wrong with the folder.
     """
-    if open_folder.kind_of(folder) != "dataset":
-        return open_folder.open_source(folder)
-    infos = [json.loads(path.read_text(encoding="utf-8")) for path in folder.rglob("dataset_info.json")]
-    splits = {split["name"] for info in infos for split in info["splits"]}
-    split = next((name for name in BUILT_SPLITS if name in splits), None)
-    if split is None:
-        raise UserError(
-            f"{folder}: a data set with the splits {', '.join(sorted(splits))}, of which none is called "
-            f"{', '.join(BUILT_SPLITS)}; validate on a folder of pairs, or keep some out (--validation-share 0.05)"
-        )
-    return open_folder.open_source(folder, split=split)
+    return open_folder.open_source(folder, (*layouts.VALIDATION, *layouts.TEST))
 
 
 def make_set(name: str, source: Source, degradation: object) -> ValidationSet:

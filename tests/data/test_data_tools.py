@@ -1,13 +1,17 @@
 """tools/check_data.py and tools/prepare_sidd.py."""
 
+import contextlib
 import runpy
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mprnet_jax import images
+from mprnet_jax.data.sources.open_folder import open_source
 from mprnet_jax.data.sources.splits import scene_of
+from mprnet_jax.support.errors import UserError
 
 TOOLS = Path(__file__).parents[2] / "tools"
 
@@ -33,8 +37,8 @@ def test_a_sound_folder_of_pairs_is_described_with_what_would_be_trained_on(pair
     assert run("check_data.py", pair_folder, "--patch-size", 48) == 0
     assert capsys.readouterr().out.splitlines() == [
         f"{pair_folder}: pairs in input/ and target/",
-        "  input/: 40 pictures: 64x64 (39), 64x40 (1); RGB (40)",
-        "  target/: 40 pictures: 64x64 (39), 64x40 (1); RGB (40)",
+        "  input: 40 pictures: 64x64 (39), 64x40 (1); RGB (40)",
+        "  target: 40 pictures: 64x64 (39), 64x40 (1); RGB (40)",
         "would be trained on: 40 in all, 1 crop of 48 px of each an epoch: 2 steps of batch 16",
         "  1 smaller than the crop: they are padded by reflection",
     ]
@@ -49,27 +53,77 @@ def test_everything_that_is_wrong_is_listed_file_by_file_and_the_exit_code_is_2(
     (pair_folder / "input" / "06.png").write_bytes(b"no picture")
     assert run("check_data.py", pair_folder, "--patch-size", 64) == 2
     out = capsys.readouterr().out
-    assert "wrong: 5\n" in out
+    assert "wrong: 4\n" in out
     for line in (
-        "  input/01.png: no partner in target/",
-        "  02: sizes differ, input is 128x96, target 64x64",
+        "  input/01.png: no partner among the target images",
+        "  02.png: input is 128x96, target 64x64",
         "  input/03.png: not a whole picture",
-        "  input/04.png: RGB of 16 bits: would be rounded to 8",
         "  input/06.png: cannot be read (not a picture)",
-        "would be trained on: 35 once this is mended",
+        "would be trained on: 36 once this is mended",
     ):
         assert line in out
 
 
-def test_clean_pictures_that_are_not_rgb_are_named(tmp_path, photo, capsys):
+def convert(folder, how):
+    for path in folder.glob("*/*.png"):
+        with Image.open(path) as picture:
+            rgb = picture.convert("RGB")
+        match how:
+            case "grey":
+                rgb.convert("L").save(path)
+            case "opaque":
+                rgb.convert("RGBA").save(path)
+            case "palette":
+                rgb.quantize(16).save(path)
+            case "deep":
+                images.write(path, np.asarray(rgb).astype(np.uint16) * 257)
+            case "transparent":
+                rgb.putalpha(100)
+                rgb.save(path)
+            case "turned":
+                exif = Image.Exif()
+                exif[274] = 6
+                rgb.save(path, exif=exif)
+
+
+@pytest.mark.parametrize("how", ["grey", "opaque", "palette", "deep", "turned", "transparent"])
+def test_what_is_counted_is_what_training_takes(tmp_path, photo, capsys, how):
+    for name in "ab":
+        for side in ("input", "target"):
+            images.write(tmp_path / "pairs" / side / f"{name}.png", photo[:40, :64])
+    convert(tmp_path / "pairs", how)
+    source = open_source(tmp_path / "pairs")
+    taken = 0
+    for index in range(2):
+        with contextlib.suppress(UserError):
+            taken += source.read(index)["target"].dtype == np.uint8
+    assert taken == (0 if how == "transparent" else 2)
+    code = run("check_data.py", tmp_path / "pairs", "--batch-size", 2)
+    out = capsys.readouterr().out
+    assert f"would be trained on: {taken} " in out
+    assert code == (0 if taken else 2)
+    if how in ("grey", "palette", "deep"):
+        assert "2 are converted on reading, to RGB of 8 bits" in out
+
+
+def test_where_not_even_one_batch_is_there_the_exit_code_is_2(tmp_path, photo, capsys):
     images.write(tmp_path / "rgb.png", photo)
-    (tmp_path / "grey.pgm").write_bytes(b"P5\n4 4\n255\n" + bytes(16))
-    (tmp_path / "grey.pgm").rename(tmp_path / "grey.ppm")
+    assert run("check_data.py", tmp_path, "--batch-size", 2) == 2
+    assert "fewer than one batch: choose a smaller batch or more crops of each" in capsys.readouterr().out
+    assert run("check_data.py", tmp_path, "--batch-size", 2, "--crops", 2) == 0
+
+
+def test_names_that_play_with_the_terminal_and_loops_of_links_are_listed_in_one_line_each(tmp_path, photo, capsys):
+    for side in ("input", "target"):
+        images.write(tmp_path / side / "a.png", photo)
+    images.write(tmp_path / "input" / "b\x1b[31m\nc.png", photo)
+    (tmp_path / "input" / "loop.png").symlink_to("loop.png")
+    (tmp_path / "target" / "loop.png").symlink_to("nowhere.png")
     assert run("check_data.py", tmp_path) == 2
     out = capsys.readouterr().out
-    assert "2 pictures: " in out
-    assert "  grey.ppm: grey, not RGB; convert it" in out
-    assert "fewer than one batch: choose a smaller batch or more crops of each" in out
+    assert "\x1b" not in out
+    assert "b\\x1b[31m\\nc.png: no partner" in out
+    assert [line for line in out.splitlines() if "loop.png: cannot be read" in line]
 
 
 def test_an_empty_or_missing_folder_is_one_line_of_error(tmp_path, capsys):

@@ -14,8 +14,8 @@ from mprnet_jax.data.degradations.mixture import DEGRADATIONS
 from mprnet_jax.data.degradations.motion_blur import MotionBlur
 from mprnet_jax.data.degradations.noise import Noise
 from mprnet_jax.data.sources import open_folder
-from mprnet_jax.data.sources.cache import Reader
-from mprnet_jax.data.sources.pairs import find_pairs
+from mprnet_jax.data.sources.cache import NOT_SKIPPED, Drawn, Reader
+from mprnet_jax.data.sources.open_folder import find_pairs
 from mprnet_jax.data.sources.splits import split_by_scene
 from mprnet_jax.support.errors import UserError
 
@@ -90,10 +90,10 @@ def test_any_number_of_threads_and_of_worker_processes_gives_the_same_batches(ph
 @pytest.mark.parametrize("degradation", [kind() for kind in DEGRADATIONS.values()], ids=list(DEGRADATIONS))
 def test_crops_are_in_c_order_which_shared_memory_takes(photos, degradation, monkeypatch):
     """In any other, batches of worker processes go through pipes, and closing them takes 25 seconds a process."""
-    cut, example = pipeline.CropAndAugment(32, degradation, saturation=0.5), photos.read(0)
+    cut, drawn = pipeline.CropAndAugment(32, degradation, saturation=0.5), Drawn(photos.read(0), np.int64(NOT_SKIPPED))
     monkeypatch.setattr(images, "to_float", lambda image: np.asfortranarray(image, np.float32))  # the worst there is
     for seed in range(3):
-        crop = pipeline.to_float(cut.random_map(example, np.random.default_rng(seed)))
+        crop = pipeline.to_float(cut.random_map(drawn, np.random.default_rng(seed))).example
         assert all(crop[side].flags.c_contiguous for side in ("input", "target"))
 
 
@@ -169,9 +169,9 @@ def test_a_damaged_picture_is_replaced_by_another_named_and_counted(folder, phot
     options = {"on_damage": "skip", "batch_size": 5}
     batches = pipeline.batches(photos, Noise(), patch_size=32, seed=0, threads=1, **options)
     found = [next(batches) for _ in range(8)]  # four epochs
-    assert batches.passed_over == {"3": 8}  # twice an epoch
+    assert batches.skipped == {"3": 8}  # twice an epoch
     batches.close()
-    assert capfd.readouterr().err.count("passed over") == 1
+    assert capfd.readouterr().err.count("skipped: ") == 1
     assert_same(found, take(photos, 8, seed=0, threads=3, cache_bytes=0, **options))
 
 
@@ -185,10 +185,11 @@ def test_when_all_is_damaged_skipping_ends(folder, photos):
 def test_decoded_pictures_are_kept_up_to_the_limit(photos):
     size = photos.read(0)["target"].nbytes
     reader = Reader(photos, 2 * size, "stop")
+    read = lambda index: reader[index].example["target"]
     for index in range(10):
-        reader[index]
-    assert reader[5]["target"] is reader[0]["target"]  # the same picture, kept
-    assert reader[4]["target"] is not reader[4]["target"]
+        read(index)
+    assert read(5) is read(0)  # the same picture, kept
+    assert read(4) is not read(4)
     assert pickle.loads(pickle.dumps(photos)).paths == photos.paths
 
 
@@ -209,7 +210,7 @@ def test_each_orientation_comes_with_probability_1_in_9_and_the_identity_with_2_
     transform = pipeline.CropAndAugment(5, None, saturation=0)
     rng = np.random.default_rng(0)
     drawn = Counter(
-        transform.random_map({"input": square, "target": square}, rng)["target"].tobytes() for _ in range(9000)
+        transform.augment({"input": square, "target": square}, rng)["target"].tobytes() for _ in range(9000)
     )
     counts = dict(drawn)
     assert counts.pop(square.tobytes()) == pytest.approx(2000, abs=150)  # 4 standard deviations
@@ -270,11 +271,11 @@ def test_pairs_are_matched_by_stem_whatever_the_ending(pair_folder):
     [
         (
             lambda folder: (folder / "target" / "s1-2.png").unlink(),
-            r"1 of 5 images in input/ have no partner in target/, first s1-2.bmp; add the missing files",
+            r"1 of 5 input images have no partner among the target images, first input/s1-2.bmp; add the missing files",
         ),
         (
             lambda folder: (folder / "input" / "s1-2.bmp").unlink(),
-            r"1 of 5 images in target/ have no partner in input/, first s1-2.png; add the missing files",
+            r"1 of 5 target images have no partner among the input images, first target/s1-2.png; add the missing",
         ),
         (
             lambda folder: images.write(folder / "input" / "s1-2.bmp", np.zeros((9, 8, 3), np.uint8)),
@@ -289,8 +290,8 @@ def test_pairs_are_matched_by_stem_whatever_the_ending(pair_folder):
             r"input/s1-2.bmp and input/s1-2.png have the same name before the ending",
         ),
         (
-            lambda folder: (folder / "input").rename(folder / "blurred"),
-            r"no folder input/ in it; pairs lie in .*/input/ and .*/target/",
+            lambda folder: (folder / "input").rename(folder / "before"),
+            r"target/ is in it, and no folder input/; pairs lie in .*/input/ and .*/target/",
         ),
         (
             lambda folder: [path.unlink() for path in (folder / "input").iterdir()],
@@ -332,7 +333,7 @@ def test_the_validation_set_is_whole_scenes_and_the_same_whatever_the_order():
 def test_pairs_can_be_held_out_by_name_or_by_share(pair_folder):
     train, validation = open_folder.open_split(pair_folder, held_out=frozenset({"s1-2.png"}), crops=3)
     assert validation.names == ["s1-2"]
-    assert len(train) == 4 * 3
+    assert sources.length(train) == 4 * 3
     train, validation = open_folder.open_split(pair_folder, validation_share=0.3, scene_separator="-")
     assert not {name[:2] for name in train.names} & {name[:2] for name in validation.names}
     with pytest.raises(UserError, match=r"1 of the 1 held-out pictures are not in it, first x.png"):
@@ -348,13 +349,13 @@ def test_validation_crops_are_central_of_sides_divisible_by_8_and_always_the_sam
 
 
 def test_held_out_pictures_are_not_trained_on_and_an_unknown_name_is_refused(folder):
-    train, held_out = sources.split_folder(folder, frozenset({"1.png"}))
-    assert [p.name for p in train] == ["0.png", "2.png", "3.png", "4.png"]
-    assert [p.name for p in held_out] == ["1.png"]
+    train, held_out = open_folder.open_split(folder, held_out=frozenset({"1.png"}))
+    assert [path.name for path in train.paths] == ["0.png", "2.png", "3.png", "4.png"]
+    assert [path.name for path in held_out.paths] == ["1.png"]
     with pytest.raises(UserError, match=r"1 of the 1 held-out pictures are not in it, first 9.png"):
-        sources.split_folder(folder, frozenset({"9.png"}))
+        open_folder.open_split(folder, held_out=frozenset({"9.png"}))
     with pytest.raises(UserError, match="every picture is held out"):
-        sources.split_folder(folder, frozenset(f"{i}.png" for i in range(5)))
+        open_folder.open_split(folder, held_out=frozenset(f"{i}.png" for i in range(5)))
 
 
 def test_names_are_read_without_comments_and_blank_lines(tmp_path):

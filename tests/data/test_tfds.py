@@ -82,8 +82,8 @@ def test_the_test_sets_of_deraining_are_splits(tmp_path):
     write_pairs(tmp_path / "downloads" / "test" / "Rain100H", 3)
     write_pairs(tmp_path / "downloads" / "test" / "Test100", 2)
     built = build("rain13k", tmp_path / "downloads", tmp_path / "datasets", any_count=True)
-    assert len(TfdsPairs(built, "rain100h")) == 3
-    with pytest.raises(UserError, match=r"no split 'rain100l' in it; choose from test100, rain100h"):
+    assert len(TfdsPairs(built, "rain100h").names) == 3
+    with pytest.raises(UserError, match=r"the splits rain100h, test100, of which none is called rain100l"):
         TfdsPairs(built, "rain100l")
 
 
@@ -109,14 +109,17 @@ def spoil_count(folder):
     ("spoil", "message"),
     [
         (spoil_count, r"train: 4 pairs, but GoPro .* has 5 in train; complete the download, or .* --any-count"),
-        (lambda f: (f / "input" / "GOPR1-3.png").unlink(), "1 of 5 images in target/ have no partner in input/"),
+        (
+            lambda f: (f / "input" / "GOPR1-3.png").unlink(),
+            "1 of 5 target images have no partner among the input images",
+        ),
         (
             lambda f: (f / "input" / "GOPR1-3.png").write_bytes(b"no"),
             r"GOPR1-3.png: cannot be read .*download it again",
         ),
         (lambda f: images.write(f / "input" / "GOPR1-3.png", np.zeros((8, 9, 3))), "input is 9x8, target 24x20"),
         (
-            lambda f: (f / "input").rename(f / "blur"),
+            lambda f: (f / "input").rename(f / "before"),
             r"(?s)nothing of GoPro .*download it from https.*GoPro/train/input",
         ),
     ],

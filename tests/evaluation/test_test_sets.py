@@ -24,7 +24,7 @@ def test_pairs_by_name_and_never_by_position(tmp_path):
     assert found.pairs[1].read_target().max() == pytest.approx(10, abs=2)
     assert len(found.refused) == 2
     assert str(tmp_path / "input" / "b.png") in found.refused[0]
-    assert f"no partner called d.* in {tmp_path / 'input'}" in found.refused[1]
+    assert f"{tmp_path / 'target' / 'd.png'}: no partner called d.* among the input images" in found.refused[1]
 
 
 def test_two_pictures_of_one_name_are_refused(tmp_path):

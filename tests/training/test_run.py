@@ -274,8 +274,8 @@ def test_a_picture_that_is_damaged_is_skipped_and_counted_where_the_recipe_says_
     with pytest.raises(UserError, match=r"2\.png"):
         train(config, tmp_path / "stops")
     train(dataclasses.replace(config, on_damage="skip", epochs=2), tmp_path / "goes on")
-    assert log_of(tmp_path / "goes on")[-2]["passed_over"] == 4  # 2 epochs of 2 crops
-    assert "passed over: " in capsys.readouterr().err
+    assert log_of(tmp_path / "goes on")[-2]["skipped_pictures"] == 4  # 2 epochs of 2 crops
+    assert "skipped: " in capsys.readouterr().err
 
 
 def test_too_little_memory_is_told_with_the_remedies():

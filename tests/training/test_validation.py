@@ -85,11 +85,11 @@ def test_a_built_data_set_is_validated_on_by_the_split_that_it_has(tmp_path, mon
     info = tmp_path / "gopro" / "1.0.0" / "dataset_info.json"
     info.parent.mkdir(parents=True)
     info.write_text(json.dumps({"splits": [{"name": name} for name in splits]}))
-    monkeypatch.setattr(open_folder, "open_source", lambda folder, split: split)
+    monkeypatch.setattr("mprnet_jax.data.sources.tfds.TfdsPairs", lambda folder, split, crops: split)
     if opened:
         assert open_validation(tmp_path / "gopro") == opened
     else:
         with pytest.raises(
-            UserError, match="the splits rain100h, train, of which none is called validation, val, test"
+            UserError, match="the splits rain100h, train, of which none is called validation, val, valid, test"
         ):
             open_validation(tmp_path / "gopro")

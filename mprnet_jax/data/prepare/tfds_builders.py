@@ -12,14 +12,16 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
-from mprnet_jax.data.sources.pairs import Pair, match_by_stem, require_partners
+from mprnet_jax.data.sources import layouts
+from mprnet_jax.data.sources.pairs import Pair, require_partners, sizes_differ
 from mprnet_jax.images.headers import read_header
 from mprnet_jax.support.errors import UserError
 
 INSTRUCTIONS = """\
 {title}: download it from {homepage}, or in the layout of the MPRNet release, and put it into the manual folder,
 unpacked or as zip archives. Expected below that folder, {folder}/ being optional:
-{layout}"""
+{layout}
+or as its authors lay it out{authors}"""
 
 
 class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -29,13 +31,18 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     TITLE: ClassVar[str]
     HOMEPAGE: ClassVar[str]
     FOLDER: ClassVar[str]  # where the set lies below a root with several sets
+    AUTHORS: ClassVar[str] = ""  # how the authors lay it out, if otherwise
     SPLITS: ClassVar[dict[str, tuple[str, int]]]  # name -> folder, pairs in the whole set
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         layout = [f"  {cls.FOLDER}/{folder}/input, target: {count} pairs" for folder, count in cls.SPLITS.values()]
         cls.MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS.format(
-            title=cls.TITLE, homepage=cls.HOMEPAGE, folder=cls.FOLDER, layout="\n".join(layout)
+            title=cls.TITLE,
+            homepage=cls.HOMEPAGE,
+            folder=cls.FOLDER,
+            layout="\n".join(layout),
+            authors=f": {cls.AUTHORS}" if cls.AUTHORS else "",
         )
 
     def __init__(self, *, file_format: str = "array_record", any_count: bool = False, **kwargs: Any) -> None:
@@ -53,32 +60,42 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             metadata=tfds.core.MetadataDict(),  # split -> names of the pairs
         )
 
+    @classmethod
+    def find_splits(cls, manual: Path, any_count: bool = False) -> dict[str, list[Pair]]:
+        """The pairs of each split that the downloads have, sorted by name; {} if they have none.
+
+        Raises UserError for a split with pictures without a partner, or with fewer pairs than the set has.
+        """
+        found = {}
+        for split, (folder, expected) in cls.SPLITS.items():
+            layout = find_split(manual, cls.name, folder)
+            if layout is None:
+                continue  # many people have the test set only
+            matched = layout.match()
+            require_partners(layout.folder, matched)
+            if len(matched.pairs) != expected and not any_count:
+                raise UserError(
+                    f"{layout.folder}: {len(matched.pairs)} pairs, but {cls.TITLE} has {expected} in {split}; "
+                    "complete the download, or build what is there with --any-count"
+                )
+            found[split] = matched.pairs
+        return found
+
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
         manual = Path(dl_manager.manual_dir)
-        generators = {}
-        for split, (folder, expected) in self.SPLITS.items():
-            found = find_split(manual, self.FOLDER, folder)
-            if found is None:
-                continue  # many people have the test set only
-            matched = match_by_stem(found)
-            require_partners(found, matched)
-            if len(matched.pairs) != expected and not self._any_count:
-                raise UserError(
-                    f"{found}: {len(matched.pairs)} pairs, but {self.TITLE} has {expected} in {split}; complete the "
-                    "download, or build what is there with --any-count"
-                )
-            self.info.metadata[split] = [pair.name for pair in matched.pairs]
-            generators[split] = self._generate_examples(matched.pairs)
-        if not generators:
+        found = self.find_splits(manual, self._any_count)
+        if not found:
             raise UserError(f"{manual}: nothing of {self.TITLE} in it\n{self.MANUAL_DOWNLOAD_INSTRUCTIONS}")
-        return generators
+        for split, pairs in found.items():
+            self.info.metadata[split] = [pair.name for pair in pairs]
+        return {split: self._generate_examples(pairs) for split, pairs in found.items()}
 
     def _generate_examples(self, pairs: list[Pair]) -> Iterator[tuple[int, dict[str, Any]]]:
         for index, pair in enumerate(pairs):
             sides = {"input": pair.input.read_bytes(), "target": pair.target.read_bytes()}
             sizes = [_size(data, getattr(pair, side)) for side, data in sides.items()]
             if sizes[0] != sizes[1]:
-                raise UserError(f"{pair.input}: input is {sizes[0]}, target {sizes[1]}; both must be of one size")
+                raise UserError(f"{pair.input}: {sizes_differ(*sizes)}")
             yield index, {"name": pair.name, **sides}
 
 
@@ -89,32 +106,34 @@ def _size(data: bytes, path: Path) -> str:
         raise UserError(f"{path}: cannot be read ({error}); download it again") from None
 
 
-def find_split(manual: Path, folder: str, split: str) -> Path | None:
-    """The folder with input/ and target/ of a split, in a folder or in a zip archive in it, or None.
+def find_split(manual: Path, name: str, split: str) -> layouts.Layout | None:
+    """The pairs of a split ("train", "test/Rain100H") of a set, in a folder or in a zip archive in it, or None.
 
-    `split` is "train" or "test/Rain100H". Found as FOLDER/split, split or split/FOLDER, for the latter two also by the
-    last part of `split` alone, below `manual`, the root of an archive or a folder in that; or as an archive that is
-    named after the split and holds input/ and target/ themselves.
+    Looked for below `manual`, the root of an archive or a folder in that; or as an archive that is named after the
+    split and holds input/ and target/ themselves. Raises UserError for an archive that is damaged.
     """
-    last = split.rsplit("/", 1)[-1]
-    places = [f"{folder}/{split}", f"{split}/{folder}", split, f"{folder}/{last}", last]
-    candidates = [manual / place for place in places]
+    if found := layouts.find_set(manual, name, split):
+        return found
+    last = split.rsplit("/", 1)[-1].lower()
+    named_so = {last, *(f"{title.lower()}_{last}" for title in layouts.SETS[name])}
     for archive in sorted(manual.glob("*.zip")):
         try:
             root = zipfile.Path(archive)
-        except zipfile.BadZipFile:
+        except (zipfile.BadZipFile, OSError):
             raise UserError(f"{archive}: not a whole zip archive; download it again") from None
         for base in (root, *(path for path in root.iterdir() if path.is_dir())):
-            candidates += [base.joinpath(*place.split("/")) for place in places]
-            if archive.stem.lower() in {last.lower(), f"{folder}_{last}".lower()}:
-                candidates.append(base)
-    return next((path for path in candidates if (path / "input").is_dir() and (path / "target").is_dir()), None)
+            if found := layouts.find_set(base, name, split):
+                return found
+            if archive.stem.lower() in named_so and (found := layouts.find_layouts(base).get(layouts.WHOLE)):
+                return found
+    return None
 
 
 class GoPro(PairsBuilder):
     name = "gopro"
     TITLE, FOLDER = "GoPro (motion deblurring)", "GoPro"
     HOMEPAGE = "https://seungjunnah.github.io/Datasets/gopro"
+    AUTHORS = "GOPRO_Large/{train,test}/SCENE/{blur,sharp}; blur_gamma is not used, as in the MPRNet release"
     SPLITS: ClassVar = {"train": ("train", 2103), "test": ("test", 1111)}
 
 
@@ -122,11 +141,13 @@ class HIDE(PairsBuilder):
     name = "hide"
     TITLE, FOLDER = "HIDE (motion deblurring of people)", "HIDE"
     HOMEPAGE = "https://github.com/joanshen0508/HA_deblur"
+    AUTHORS = "HIDE_dataset/test/{test-close-ups,test-long-shot} and HIDE_dataset/GT"
     SPLITS: ClassVar = {"test": ("test", 2025)}
 
 
 class RealBlurJ(PairsBuilder):
     name = "realblur_j"
+    AUTHORS = "RealBlur/RealBlur_J_train_list.txt and RealBlur_J_test_list.txt, beside the folders that they name"
     TITLE, FOLDER = "RealBlur-J (blur of real cameras, JPEG)", "RealBlur_J"
     HOMEPAGE = "https://github.com/rimchang/RealBlur"
     SPLITS: ClassVar = {"train": ("train", 3758), "test": ("test", 980)}
@@ -134,6 +155,7 @@ class RealBlurJ(PairsBuilder):
 
 class RealBlurR(PairsBuilder):
     name = "realblur_r"
+    AUTHORS = "RealBlur/RealBlur_R_train_list.txt and RealBlur_R_test_list.txt, beside the folders that they name"
     TITLE, FOLDER = "RealBlur-R (blur of real cameras, raw)", "RealBlur_R"
     HOMEPAGE = "https://github.com/rimchang/RealBlur"
     SPLITS: ClassVar = {"train": ("train", 3758), "test": ("test", 980)}

@@ -8,7 +8,6 @@ from mprnet_jax.data.sources.source import (
     length,
     of_one_size,
     read_names,
-    split_folder,
 )
 
-__all__ = ["CleanPhotos", "Example", "Pairs", "Source", "length", "of_one_size", "read_names", "split_folder"]
+__all__ = ["CleanPhotos", "Example", "Pairs", "Source", "length", "of_one_size", "read_names"]

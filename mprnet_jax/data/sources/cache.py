@@ -1,23 +1,30 @@
 """Between a source and the augmentation: pictures kept in memory, and what happens when one cannot be read."""
 
 import sys
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from mprnet_jax.data.sources.source import Example, Source, length
-from mprnet_jax.support.errors import UserError
+from mprnet_jax.support.errors import UserError, one_line
 
 OnDamage = Literal["stop", "skip"]
 REPLACEMENTS = 16  # neighbours that are tried in place of a damaged picture
-NOTHING_PASSED_OVER = -1
+NOT_SKIPPED = -1
+
+
+class Drawn(NamedTuple):
+    """What is drawn for a crop: a picture, and the index of the damaged one that it stands for, or NOT_SKIPPED."""
+
+    example: Example
+    skipped: np.int64
 
 
 class Reader:
-    """Random access to the crops of an epoch, for Grain: the example, and under "passed_over" what was damaged.
+    """Random access to the pictures of an epoch's crops, for Grain.
 
-    Decoded pictures stay in memory until `cache_bytes` are full, and those stay to the end: an epoch meets every
-    picture as often as any other, so making room for a new one would only throw away what is needed as soon.
+    Decoded pictures are cached until `cache_bytes` are full, first come, and never evicted: all are read equally often,
+    so eviction would only thrash.
     """
 
     def __init__(self, source: Source, cache_bytes: int, on_damage: OnDamage) -> None:
@@ -33,7 +40,7 @@ class Reader:
     def __len__(self) -> int:
         return self._length
 
-    def __getitem__(self, index: int) -> Example:
+    def __getitem__(self, index: int) -> Drawn:
         picture = int(index) % self._count
         for candidate in range(picture, picture + REPLACEMENTS):
             try:
@@ -43,8 +50,7 @@ class Reader:
                     raise
                 damage = error
                 continue
-            replaced = NOTHING_PASSED_OVER if candidate == picture else picture
-            return {**example, "passed_over": np.int64(replaced)}
+            return Drawn(example, np.int64(NOT_SKIPPED if candidate == picture else picture))
         raise UserError(f"{REPLACEMENTS} pictures one after another cannot be used, the last: {damage}")
 
     def _read(self, picture: int) -> Example:
@@ -57,7 +63,7 @@ class Reader:
         except UserError as error:
             self._damaged[picture] = str(error)
             if self.on_damage == "skip":
-                print(f"passed over: {error}", file=sys.stderr)
+                print(one_line(f"skipped: {error}"), file=sys.stderr)
             raise
         size = sum(image.nbytes for image in example.values())
         if self._bytes + size <= self.cache_bytes:  # two threads may overstep by a picture: not worth a lock

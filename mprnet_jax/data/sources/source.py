@@ -1,6 +1,6 @@
 """Where pictures to train on come from: random access to {"target"} or {"input", "target"}, H W 3 uint8.
 
-What is decoded is kept or passed over by cache.Reader; here is only where it lies.
+Only where they lie and how they are decoded; what is kept in memory and what is skipped is decided elsewhere.
 """
 
 from collections.abc import Sequence
@@ -10,14 +10,14 @@ from typing import Protocol
 import numpy as np
 
 from mprnet_jax import images
-from mprnet_jax.data.sources.pairs import Pair
+from mprnet_jax.data.sources.pairs import Pair, sizes_differ
 from mprnet_jax.support.errors import UserError
 
 Example = dict[str, np.ndarray]  # "target" and, of pairs, "input": H W 3 uint8
 
 
 class Source(Protocol):
-    """What the pipeline needs. Each picture is met `crops` times an epoch."""
+    """What the pipeline needs. `crops`: random crops of each picture an epoch."""
 
     crops: int
     paired: bool  # whether read() gives an input too
@@ -32,9 +32,6 @@ class Source(Protocol):
     def subset(self, pictures: Sequence[int]) -> "Source":
         """Some of the pictures."""
 
-    def __len__(self) -> int:
-        """Crops an epoch."""
-
 
 def length(source: Source) -> int:
     """Crops an epoch."""
@@ -42,11 +39,15 @@ def length(source: Source) -> int:
 
 
 def read_names(path: str | Path) -> frozenset[str]:
-    """File names from a text file: one a line, blank lines and lines that begin with # left out."""
+    """File names from a text file: one a line, blank lines and lines that begin with # left out.
+
+    Raises UserError if it cannot be read.
+    """
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); it should list file names, one a line") from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a text in UTF-8"
+        raise UserError(f"{path}: cannot be read ({reason}); it should list file names, one a line") from None
     return frozenset(line.strip() for line in lines if line.strip() and not line.startswith("#"))
 
 
@@ -69,15 +70,12 @@ class CleanPhotos:
     def subset(self, pictures: Sequence[int]) -> "CleanPhotos":
         return CleanPhotos([self.paths[i] for i in pictures], self.crops)
 
-    def __len__(self) -> int:
-        return length(self)
-
     def __repr__(self) -> str:
         return f"CleanPhotos({len(self.paths)} pictures, {self.crops} crops each)"
 
 
 class Pairs:
-    """Degraded and clean pictures, as find_pairs() finds them in a folder."""
+    """Degraded and clean pictures, as they were matched in a folder."""
 
     paired = True
 
@@ -96,9 +94,6 @@ class Pairs:
     def subset(self, pictures: Sequence[int]) -> "Pairs":
         return Pairs([self.pairs[i] for i in pictures], self.crops)
 
-    def __len__(self) -> int:
-        return length(self)
-
     def __repr__(self) -> str:
         return f"Pairs({len(self.pairs)} pairs, {self.crops} crops each)"
 
@@ -107,24 +102,5 @@ def of_one_size(pair: Example, name: str) -> Example:
     """The pair as it is. Raises UserError if its sizes differ."""
     sizes = [f"{image.shape[1]}x{image.shape[0]}" for image in (pair["input"], pair["target"])]
     if sizes[0] != sizes[1]:
-        raise UserError(f"{name}: input is {sizes[0]}, target {sizes[1]}; both must be of one size")
+        raise UserError(f"{name}: {sizes_differ(*sizes)}")
     return pair
-
-
-def split_folder(folder: str | Path, held_out: frozenset[str]) -> tuple[list[Path], list[Path]]:
-    """The pictures of a folder: those to train on, and those held out by name.
-
-    Raises UserError if nothing is left to train on, or if a name that is held out is not in the folder (a typing
-    error there would put a test picture into the training).
-    """
-    paths = images.find(folder)
-    missing = held_out - {path.name for path in paths}
-    if missing:
-        raise UserError(
-            f"{folder}: {len(missing)} of the {len(held_out)} held-out pictures are not in it, first "
-            f"{min(missing)}; correct the list of held-out names"
-        )
-    train = [path for path in paths if path.name not in held_out]
-    if not train:
-        raise UserError(f"{folder}: every picture is held out, none is left to train on; shorten the list")
-    return train, [path for path in paths if path.name in held_out]

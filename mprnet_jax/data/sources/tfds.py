@@ -8,22 +8,13 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
+from array_record.python.array_record_module import ArrayRecordReader
 
 from mprnet_jax import images
-from mprnet_jax.data.sources.source import Example, length, of_one_size
+from mprnet_jax.data.sources.built_sets import BUILD, choose_split, find_dataset
+from mprnet_jax.data.sources.source import Example, of_one_size
 from mprnet_jax.images.formats import codec as picture_files
 from mprnet_jax.support.errors import UserError
-
-INFO_FILE = "dataset_info.json"  # what makes a folder a dataset of TFDS
-
-
-def find_dataset(folder: str | Path) -> Path | None:
-    """The folder itself or its latest version, if it is a dataset of TFDS, else None."""
-    folder = Path(folder)
-    if (folder / INFO_FILE).is_file():
-        return folder
-    versions = [path.parent for path in folder.glob(f"*/{INFO_FILE}") if path.parent.name[:1].isdigit()]
-    return max(versions, key=lambda path: tfds.core.Version(path.name), default=None)
 
 
 class TfdsPairs:
@@ -36,15 +27,28 @@ class TfdsPairs:
     ) -> None:
         found = find_dataset(directory)
         if found is None:
-            raise UserError(f"{directory}: no dataset in it; build one with python -m mprnet_jax.data.build")
+            raise UserError(f"{directory}: no dataset in it; build one with {BUILD}")
         self.directory = found
         self.split = split
         self.crops = crops
-        self._all_names = self._builder.info.metadata.get(split)
-        if self._all_names is None:
-            choices = ", ".join(self._builder.info.splits)
-            raise UserError(f"{directory}: no split {split!r} in it; choose from {choices}")
+        choose_split(found, [split])
+        self._all_names = self._require_whole()
         self.pictures = list(range(len(self._all_names)) if pictures is None else pictures)
+
+    def _require_whole(self) -> list[str]:
+        """The names of all pairs. Raises UserError if a file of the split is missing, cut off, or from elsewhere."""
+        try:
+            names = list(self._builder.info.metadata[self.split])
+            shards = self._builder.info.splits[self.split].filepaths
+            stored = sum(_records_in(Path(shard)) for shard in shards)
+        except Exception as error:  # TFDS and its readers raise nearly anything on damaged files
+            raise UserError(self._not_whole(str(error).splitlines()[0] if str(error) else repr(error))) from error
+        if len(names) != stored:
+            raise UserError(self._not_whole(f"{stored} of {len(names)} pairs are in its files"))
+        return names
+
+    def _not_whole(self, reason: str) -> str:
+        return f"{self.directory}: split {self.split} is not whole ({reason}); build it again with {BUILD}"
 
     @functools.cached_property
     def _builder(self) -> tfds.core.DatasetBuilder:
@@ -69,15 +73,18 @@ class TfdsPairs:
     def subset(self, pictures: Sequence[int]) -> "TfdsPairs":
         return TfdsPairs(self.directory, self.split, [self.pictures[i] for i in pictures], self.crops)
 
-    def __len__(self) -> int:
-        return length(self)
-
     def __repr__(self) -> str:
         return f"TfdsPairs({self.directory}, {self.split}: {len(self.pictures)} pairs, {self.crops} crops each)"
 
     def __getstate__(self) -> dict[str, Any]:
         # Each process opens the files for itself.
         return {key: value for key, value in self.__dict__.items() if key not in ("_builder", "_records")}
+
+
+def _records_in(shard: Path) -> int:
+    """Records of an array_record file; 0 if it is missing or cut off."""
+    reader = ArrayRecordReader(str(shard))
+    return reader.num_records() if reader.ok() else 0
 
 
 def _decode(data: bytes, name: str) -> np.ndarray:
