@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from mprnet_jax.images.formats import pillow, png, pnm, tiff
+from mprnet_jax.images.formats import jpeg, pillow, png, pnm, tiff
 from mprnet_jax.images.formats.colours import SRGB, convert, space
 from mprnet_jax.images.formats.picture import MAX_PIXELS, Picture, Refusal
 
@@ -24,6 +24,7 @@ HOLDS = {  # format -> what it can hold besides 8-bit RGB
     "BMP": {"grey"},
     "PPM": {"16 bits", "grey"},
 }
+SMALL_FILE = 1 << 25  # bytes: of a WebP, whose chunks are not counted
 MAX_SIDE = {"PNG": 1_000_000, "JPEG": 65_500, "WEBP": 16_383}  # pixels; what the encoders take
 
 
@@ -37,10 +38,31 @@ def decode(file: BinaryIO, max_pixels: int = MAX_PIXELS) -> Picture:
         return png.decode(file, max_pixels)
     if head.startswith(tiff.SIGNATURES):
         return tiff.decode(file, max_pixels)
+    if head.startswith(jpeg.SIGNATURE):
+        return pillow.decode_jpeg(file, max_pixels)
     header = pnm.PNM_HEADER.match(head)
     if header and int(header[4]) > 255:
         return pnm.decode_deep_pnm(file, header, max_pixels)
     return pillow.decode(file, max_pixels)
+
+
+def is_bounded(file: BinaryIO) -> bool:
+    """Whether decoding costs no more than what the size of the picture and of the file say, checked before it starts.
+
+    So it is for PNG and JPEG, whose structure is walked within limits, BMP and PNM without runs or text, WebP of the
+    simple kind, and TIFF of few strips in a compression that is decoded in one pass.
+    """
+    head = file.read(64)
+    file.seek(0)
+    if head.startswith((png.SIGNATURE, jpeg.SIGNATURE)) or not head:
+        return True
+    if head.startswith(tiff.SIGNATURES):
+        return tiff.is_bounded(file)
+    if head.startswith(b"BM"):
+        return len(head) >= 34 and head[30] not in pillow.RUN_LENGTHS
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return file.seek(0, 2) < SMALL_FILE + file.seek(0)
+    return bool(pnm.PNM_HEADER.match(head))
 
 
 def encode(format_name: str, array: np.ndarray, mode: str, like: Picture | None, quality: int) -> bytes:
