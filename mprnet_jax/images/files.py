@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from mprnet_jax.images import reading_process
-from mprnet_jax.images.find import FORMATS, SUFFIXES
+from mprnet_jax.images.find import FORMATS
 from mprnet_jax.images.formats import codec as picture_files
 from mprnet_jax.images.formats.codec import HOLDS, MAX_PIXELS, MAX_SIDE, Picture
 from mprnet_jax.images.pixels import to_depth, to_float
@@ -76,7 +76,7 @@ def check_savable(path: str | Path, like: Picture | None = None) -> None:
     path = Path(path)
     format_name = FORMATS.get(path.suffix.lower())
     if format_name is None:
-        raise UserError(f"{path}: unknown picture format {path.suffix!r}; use one of {', '.join(SUFFIXES)}")
+        raise UserError(f"{path}: unknown picture format {path.suffix!r}; use one of {', '.join(FORMATS)}")
     try:
         in_the_way = path.exists() and not path.is_file()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""PIL images <-> pictures, with what a PIL image carries beside RGB pixels: depth, alpha, orientation, profile, notes."""
+"""PIL images <-> pictures, with what a PIL image carries beside RGB pixels: depth, alpha, orientation, notes."""
 
 import numpy as np
 from PIL import Image
@@ -15,8 +15,8 @@ FULL = 65535
 def from_pil(image: Image.Image) -> Picture:
     """A PIL image of any mode as a Picture: upright, with its alpha and notes.
 
-    16 bits for the modes I;16, I (values 0 to 65535) and F (0 to 1). CMYK becomes sRGB. Raises UserError for values beyond these ranges, for modes that have no such meaning (LAB), and
-    for an image whose file turns out to be damaged.
+    16 bits for the modes I;16, I (values 0 to 65535) and F (0 to 1). CMYK becomes sRGB. Raises UserError for values
+    beyond these ranges, for modes that have no such meaning (LAB), and for an image whose file is damaged.
     """
     try:
         check_size(*image.size)

@@ -6,8 +6,8 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from mprnet_jax.images.formats import exif, pillow, png, tiff, tiff_directories
-from mprnet_jax.images.formats.picture import MAX_PIXELS, Refusal
+from mprnet_jax.images.formats import exif, isobmff, pillow, png, tiff, tiff_directories
+from mprnet_jax.images.formats.picture import MAX_PIXELS, Refusal, check_size
 from mprnet_jax.support.errors import UserError
 
 PNG_KINDS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGBA"}  # colour type of the IHDR chunk
@@ -45,7 +45,7 @@ class Header:
 
 def read_header(file: BinaryIO) -> Header:
     """Header of an open picture file. Raises Refusal, or whatever Pillow or struct raise on what is not one."""
-    head = file.read(16)
+    head = file.read(64)
     file.seek(0)
     if head.startswith(png.SIGNATURE):  # by hand, because Pillow hides 16 bits
         found = png.read_header(file, MAX_PIXELS)
@@ -53,14 +53,20 @@ def read_header(file: BinaryIO) -> Header:
     if head.startswith(tiff.SIGNATURES):
         pages = tiff_directories.walk(file)
         page = tiff_directories.choose_page(pages)
+        check_size(page.width, page.height, MAX_PIXELS)
         file.seek(0)
         bits, orientation = tiff.read_header(file, page)
         has_mask = tiff_directories.find_mask(pages, page) is not None
         kind = TIFF_KINDS.get(page.photometric, "RGB") + (" with a mask" if has_mask else "")
         return _upright(page.width, page.height, kind, bits, orientation)
+    if isobmff.is_heic(head):
+        isobmff.provide_heic()
     with pillow.quiet_opening(), Image.open(file, formats=pillow.READABLE) as picture:
+        check_size(*picture.size, MAX_PIXELS)
         kind, bits = PILLOW_KINDS.get(picture.mode, (picture.mode, 8))
-        orientation = exif.orientation_of(pillow.EXIF_PREFIX.sub(b"", picture.info.get("exif", b"")))
+        orientation = exif.orientation_of(pillow.EXIF_PREFIX.sub(b"", picture.info.get("exif") or b""))
+        if picture.format in pillow.TURNED:
+            orientation = 1
         return _upright(*picture.size, kind, bits, orientation)
 
 

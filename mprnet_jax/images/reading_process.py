@@ -9,6 +9,7 @@ The process is a plain `python -c`, neither a fork (JAX has threads) nor multipr
 caller's script, and JAX with it).
 """
 
+import atexit
 import contextlib
 import os
 import pickle
@@ -60,6 +61,12 @@ def decode(path: Path, max_pixels: int) -> Picture:
     if isinstance(answer, Exception):
         raise answer
     return answer
+
+
+@atexit.register
+def _end_idle() -> None:
+    while _owner == os.getpid() and not _idle.empty():
+        _idle.get().end()
 
 
 def _take() -> "_Reader":

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from mprnet_jax.images.formats import jpeg, pillow, png, pnm, tiff
+from mprnet_jax.images.formats import isobmff, jpeg, pillow, png, pnm, tiff
 from mprnet_jax.images.formats.colours import SRGB, convert, space
 from mprnet_jax.images.formats.picture import MAX_PIXELS, Picture, Refusal
 
@@ -23,9 +23,10 @@ HOLDS = {  # format -> what it can hold besides 8-bit RGB
     "WEBP": {"alpha"},
     "BMP": {"grey"},
     "PPM": {"16 bits", "grey"},
+    "AVIF": {"alpha"},
 }
 SMALL_FILE = 1 << 25  # bytes: of a WebP, whose chunks are not counted
-MAX_SIDE = {"PNG": 1_000_000, "JPEG": 65_500, "WEBP": 16_383}  # pixels; what the encoders take
+MAX_SIDE = {"PNG": 1_000_000, "JPEG": 65_500, "WEBP": 16_383, "AVIF": 65_536}  # pixels; what the encoders take
 
 
 def decode(file: BinaryIO, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -40,6 +41,11 @@ def decode(file: BinaryIO, max_pixels: int = MAX_PIXELS) -> Picture:
         return tiff.decode(file, max_pixels)
     if head.startswith(jpeg.SIGNATURE):
         return pillow.decode_jpeg(file, max_pixels)
+    if isobmff.is_heic(head):
+        isobmff.provide_heic()
+        return pillow.decode(file, max_pixels)
+    if isobmff.is_avif(head):
+        return isobmff.decode_avif(file, max_pixels)
     header = pnm.PNM_HEADER.match(head)
     if header and int(header[4]) > 255:
         return pnm.decode_deep_pnm(file, header, max_pixels)

@@ -26,14 +26,16 @@ from mprnet_jax.images.formats.picture import (
     refuse_frames,
 )
 
-READABLE = ("JPEG", "WEBP", "BMP", "PPM", "GIF")  # Pillow's names; not EPS, which runs a program
-NAMES = "PNG, TIFF, JPEG, WebP, BMP, PPM, GIF, JPEG XL, AVIF, HEIC"
+# HEIF is known once isobmff.provide_heic() was called.
+READABLE = ("JPEG", "WEBP", "BMP", "PPM", "GIF", "AVIF", "HEIF")  # Pillow's names; not EPS, which runs a program
+NAMES = "PNG, TIFF, JPEG, WebP, BMP, PPM, GIF, AVIF, HEIC"
 EXIF_PREFIX = re.compile(b"^(Exif\0\0)+")
 XMP_EXTENSION = b"http://ns.adobe.com/xmp/extension/\0"  # what did not fit into the first 64 KB
 PHOTOSHOP = b"Photoshop 3.0\0"
 COMMENT, APP1, APP2, APP13 = 0xFE, 0xE1, 0xE2, 0xED
 # Segments of a JPEG that are kept as they are: comments, Photoshop's resources with IPTC, long XMP.
 JPEG_KEPT = {COMMENT: b"", APP13: b"", APP1: XMP_EXTENSION}
+TURNED = ("AVIF", "HEIF")  # whose decoders turn the picture by the boxes of the file, whatever EXIF says
 RUN_LENGTHS = (1, 2)  # compressions of BMP
 MAX_RUN_LENGTH_PIXELS, MAX_RUN_LENGTH_SIDE = 16_000_000, 65_535  # Pillow decodes them in Python
 
@@ -94,13 +96,15 @@ def stored_pixels(picture: Image.Image) -> tuple[np.ndarray, str]:
 
 
 def _with_notes(array: np.ndarray, mode: str, picture: Image.Image, **more: object) -> Picture:
+    if picture.format in TURNED:
+        more["orientation"] = 1
     info = picture.info
     return from_stored(
         array,
         mode,
         picture.format,
         icc=info.get("icc_profile"),
-        exif=EXIF_PREFIX.sub(b"", info.get("exif", b"")) or None,
+        exif=EXIF_PREFIX.sub(b"", info.get("exif") or b"") or None,
         xmp=info.get("xmp"),
         dpi=info.get("dpi"),
         **more,
@@ -116,7 +120,7 @@ def _open(file: BinaryIO, max_pixels: int) -> Image.Image:
             raise Refusal(f"not a picture in a format that can be read ({NAMES}); export it as PNG") from None
         check_size(*picture.size, max_pixels)
         check_density(*picture.size, file)
-        if picture.format == "WEBP":
+        if picture.format in ("WEBP", "AVIF"):
             refuse_frames(picture.n_frames)
         if picture.format == "GIF":
             refuse_frames(_count_frames(picture))
@@ -157,7 +161,7 @@ def encode(
     extra: tuple[tuple[bytes, bytes], ...],
     quality: int,
 ) -> bytes:
-    """H W C of uint8, with the notes of `like`; `quality` is for JPEG alone, WebP is lossless."""
+    """H W C of uint8, with the notes of `like`; `quality` is for JPEG and AVIF, WebP is lossless."""
     notes = {"icc_profile": icc, "xmp": like.xmp, "dpi": like.dpi, "exif": like.exif and b"Exif\0\0" + like.exif}
     options = {name: note for name, note in notes.items() if note}
     if format_name == "JPEG":
@@ -165,6 +169,8 @@ def encode(
         options |= {"quality": quality, "subsampling": 0, "extra": b"".join(segments)}
     if format_name == "WEBP":
         options |= {"lossless": True, "exact": True}  # exact: colours under transparent pixels stay too
+    if format_name == "AVIF":
+        options |= {"quality": quality, "subsampling": "4:4:4"}
     file = io.BytesIO()
     to_pillow(array, "CMYK" if mode == "cmyk" else None).save(file, format_name, **options)
     return file.getvalue()
