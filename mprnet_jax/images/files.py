@@ -88,6 +88,10 @@ def check_savable(path: str | Path, like: Picture | None = None) -> None:
     if _is_transparent(like) and "alpha" not in HOLDS[format_name]:
         raise UserError(f"{path}: {format_name} holds no transparency; write .png, .tif or .webp, or flatten it first")
     _check_side(path, format_name, like.pixels)
+    try:
+        picture_files.colours_beside_profile(format_name, like)
+    except picture_files.Refusal as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def save_picture(

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from mprnet_jax.images.formats import isobmff, jpeg, pillow, png, pnm, tiff
+from mprnet_jax.images.formats import isobmff, jpeg, pillow, png, png_colours, pnm, tiff
 from mprnet_jax.images.formats.colours import SRGB, convert, space
 from mprnet_jax.images.formats.picture import MAX_PIXELS, Picture, Refusal
 
@@ -71,11 +71,18 @@ def is_bounded(file: BinaryIO) -> bool:
     return bool(pnm.PNM_HEADER.match(head))
 
 
+def colours_beside_profile(format_name: str, like: Picture) -> bytes | None:
+    """A profile for what a PNG without one says about its colours, for another format. Raises Refusal for HDR."""
+    if like.format != "PNG" or format_name == "PNG" or like.icc:
+        return None
+    return png_colours.profile(dict(like.extra), like.mode == "grey")
+
+
 def encode(format_name: str, array: np.ndarray, mode: str, like: Picture | None, quality: int) -> bytes:
     """H W C pixels (RGB also for "cmyk"), uint8 or uint16, as a file with the profile and the notes of `like`."""
     if like is None:
         like = Picture(array, None, mode, format_name)
-    icc = like.icc
+    icc = like.icc or colours_beside_profile(format_name, like)
     if like.mode == "cmyk":
         if mode == "cmyk":
             array = convert(array, SRGB, icc, "RGB", "CMYK")
