@@ -47,7 +47,7 @@ class Naming:
     def job(self, path: Path, folder: Path) -> Job:
         """For one file; `folder` is where its result belongs in the output. Raises UserError for unknown endings."""
         is_video = path.suffix.lower() in video.SUFFIXES
-        ending = path.suffix if is_video else self.ending or path.suffix
+        ending = path.suffix if is_video else self.ending or images.result_suffix(path.suffix)
         if (
             not is_video and ending.lower() not in images.FORMATS and path.exists()
         ):  # else opening it reports the failure

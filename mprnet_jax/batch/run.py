@@ -111,6 +111,8 @@ def restore_batch(restorer: Restorer, batch: Batch, quality: int = QUALITY, summ
 
         def read(job: Job) -> tuple[Picture, Origin]:
             picture = open_checked(job.source, job.result)
+            for what in picture.lost:
+                say(one_line(f"{job.source}: note: the result is without {what}"))
             return picture, Origin.of(job.source)
 
         def work(job: Job, opened: tuple[Picture, Origin]) -> tuple[Picture, Origin, np.ndarray]:

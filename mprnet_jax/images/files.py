@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mprnet_jax.images.find import FORMATS, SUFFIXES
+from mprnet_jax.images import reading_process
+from mprnet_jax.images.find import FORMATS
 from mprnet_jax.images.formats import codec as picture_files
 from mprnet_jax.images.formats.codec import HOLDS, MAX_PIXELS, MAX_SIDE, Picture
 from mprnet_jax.images.pixels import to_depth, to_float
@@ -22,7 +23,8 @@ def open_picture(path: str | Path, max_pixels: int = MAX_PIXELS) -> Picture:
     """A picture file in all its depth, turned upright by its EXIF orientation, with its alpha, profile and notes.
 
     Any kind of PNG, TIFF, JPEG, WebP, BMP, PPM or single GIF, whatever its name ends in. CMYK becomes sRGB. Raises
-    UserError that names the file, the reason and the remedy; for more than `max_pixels` before anything is decoded.
+    UserError that names the file, the reason and the remedy; for more than `max_pixels` before anything is decoded. A
+    file whose header does not bound what decoding it costs is read in another process, and given up on after a time.
     """
     path = Path(path)
     try:
@@ -31,7 +33,9 @@ def open_picture(path: str | Path, max_pixels: int = MAX_PIXELS) -> Picture:
             kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or device"
             raise UserError(f"{path}: {kind}, not a picture file; name a file")
         with open(path, "rb") as file:
-            return picture_files.decode(file, max_pixels)
+            if picture_files.is_bounded(file):
+                return picture_files.decode(file, max_pixels)
+        return reading_process.decode(path, max_pixels)
     except UserError:
         raise
     except picture_files.Refusal as error:
@@ -72,7 +76,7 @@ def check_savable(path: str | Path, like: Picture | None = None) -> None:
     path = Path(path)
     format_name = FORMATS.get(path.suffix.lower())
     if format_name is None:
-        raise UserError(f"{path}: unknown picture format {path.suffix!r}; use one of {', '.join(SUFFIXES)}")
+        raise UserError(f"{path}: unknown picture format {path.suffix!r}; use one of {', '.join(FORMATS)}")
     try:
         in_the_way = path.exists() and not path.is_file()
     except OSError as error:
@@ -84,6 +88,10 @@ def check_savable(path: str | Path, like: Picture | None = None) -> None:
     if _is_transparent(like) and "alpha" not in HOLDS[format_name]:
         raise UserError(f"{path}: {format_name} holds no transparency; write .png, .tif or .webp, or flatten it first")
     _check_side(path, format_name, like.pixels)
+    try:
+        picture_files.colours_beside_profile(format_name, like)
+    except picture_files.Refusal as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def save_picture(

@@ -6,17 +6,28 @@ from pathlib import Path
 
 from mprnet_jax.support.errors import UserError
 
-FORMATS = {
+FORMATS = {  # that are written, by ending
     ".png": "PNG",
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
+    ".jpe": "JPEG",
+    ".jfif": "JPEG",
     ".bmp": "BMP",
     ".tif": "TIFF",
     ".tiff": "TIFF",
     ".webp": "WEBP",
     ".ppm": "PPM",
+    ".pgm": "PPM",
+    ".pnm": "PPM",
+    ".avif": "AVIF",
 }
-SUFFIXES = tuple(FORMATS)
+READ_ONLY = (".gif", ".heic", ".heif")  # endings of formats that are not written: results are PNG
+SUFFIXES = (*FORMATS, *READ_ONLY)
+
+
+def result_suffix(suffix: str) -> str:
+    """The ending of a result: that of its source, .png for a format that is only read."""
+    return ".png" if suffix.lower() in READ_ONLY else suffix
 
 
 def find(path: str | Path, recursive: bool = False, suffixes: Sequence[str] = SUFFIXES) -> list[Path]:

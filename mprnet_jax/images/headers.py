@@ -1,13 +1,12 @@
 """What a picture file says about itself before anything is decoded: cheap enough for tens of thousands of files."""
 
 import dataclasses
-import struct
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from PIL import Image
 
-from mprnet_jax.images.formats import pillow, png
+from mprnet_jax.images.formats import exif, isobmff, pillow, png, tiff, tiff_directories
 from mprnet_jax.images.formats.picture import MAX_PIXELS, Refusal, check_size
 from mprnet_jax.support.errors import UserError
 
@@ -20,11 +19,9 @@ PILLOW_KINDS = {
     "RGB": ("RGB", 8),
     "RGBA": ("RGBA", 8),
     "CMYK": ("CMYK", 8),
-    "I;16": ("grey", 16),
-    "I;16B": ("grey", 16),
-    "F": ("float", 32),
+    "I": ("grey", 16),
 }
-EXIF_ORIENTATION = 0x0112
+TIFF_KINDS = {0: "grey", 1: "grey", 2: "RGB", 3: "palette", 5: "CMYK"}  # by photometric interpretation
 LYING = (5, 6, 7, 8)  # orientations that exchange width and height
 
 
@@ -47,26 +44,36 @@ class Header:
 
 
 def read_header(file: BinaryIO) -> Header:
-    """Header of an open picture file. Raises whatever Pillow or struct raise on what is not one."""
-    head = file.read(33)
+    """Header of an open picture file. Raises Refusal, or whatever Pillow or struct raise on what is not one."""
+    head = file.read(64)
     file.seek(0)
     if head.startswith(png.SIGNATURE):  # by hand, because Pillow hides 16 bits
-        width, height, bits, colour = struct.unpack_from(">IIBB", head, 16)
-        return Header(height, width, PNG_KINDS[colour], bits)
-    with pillow.own_limit(), Image.open(file) as picture:
-        width, height = picture.size
-        check_size(width, height, MAX_PIXELS)
+        found = png.read_header(file, MAX_PIXELS)
+        return _upright(found.width, found.height, PNG_KINDS[found.colour], found.bits, png.orientation_of(file))
+    if head.startswith(tiff.SIGNATURES):
+        pages = tiff_directories.walk(file)
+        page = tiff_directories.choose_page(pages)
+        check_size(page.width, page.height, MAX_PIXELS)
+        file.seek(0)
+        bits, orientation = tiff.read_header(file, page)
+        has_mask = tiff_directories.find_mask(pages, page) is not None
+        kind = TIFF_KINDS.get(page.photometric, "RGB") + (" with a mask" if has_mask else "")
+        return _upright(page.width, page.height, kind, bits, orientation)
+    if isobmff.is_heic(head):
+        isobmff.provide_heic()
+    with pillow.quiet_opening(), Image.open(file, formats=pillow.READABLE) as picture:
+        check_size(*picture.size, MAX_PIXELS)
         kind, bits = PILLOW_KINDS.get(picture.mode, (picture.mode, 8))
-        if picture.format == "TIFF":
-            bits = max(_tiff_bits(picture.tag_v2))
-        if picture.getexif().get(EXIF_ORIENTATION) in LYING:
-            width, height = height, width
+        orientation = exif.orientation_of(pillow.EXIF_PREFIX.sub(b"", picture.info.get("exif") or b""))
+        if picture.format in pillow.TURNED:
+            orientation = 1
+        return _upright(*picture.size, kind, bits, orientation)
+
+
+def _upright(width: int, height: int, kind: str, bits: int, orientation: int) -> Header:
+    if orientation in LYING:
+        width, height = height, width
     return Header(height, width, kind, bits)
-
-
-def _tiff_bits(tags: Any) -> tuple[int, ...]:
-    bits = tags.get(258, (1,))  # BitsPerSample
-    return bits if isinstance(bits, tuple) else (bits,)
 
 
 def header_of(path: Path) -> Header:

@@ -46,6 +46,9 @@ ENCODERS: dict[str, tuple[str, dict[str, str]]] = {
 }
 # Tags that say how this very file was written; the new one gets its own.
 OWN_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "number_of_frames"}
+CHROMATICITY_UNITS, LUMINANCE_UNITS = 50_000, 10_000  # of HEVC's message: 1/50000, 1/10000 cd/m2
+QUICKTIME = "com.apple.quicktime."  # tags that an MP4 holds only if told so
+APPLE_HEVC = "hvc1"  # how HEVC must be marked for Apple's players; FFmpeg would mark it hev1
 MISSING_SECONDS = 1.0  # a file that ends this much before its header says was cut off
 
 
@@ -59,6 +62,8 @@ class Survey:
     matrix: tuple[int, ...] | None  # FFmpeg's display matrix, if the video is to be shown turned or flipped
     height: int
     width: int
+    mastering: bytes | None = None  # FFmpeg's AVMasteringDisplayMetadata: the display that HDR colours were made on
+    light: bytes | None = None  # AVContentLightMetadata: the brightest pixel and frame
 
 
 def survey(path: Path, thorough: bool = False) -> Survey:
@@ -94,7 +99,9 @@ def survey(path: Path, thorough: bool = False) -> Survey:
             raise UserError(f"{path}: no picture in it; export or download it again")
         if first.interlaced_frame:
             raise UserError(f"{path}: interlaced, and only whole frames can be restored; deinterlace it first")
-        promised = Fraction(container.duration or 0, av.time_base) + Fraction(container.start_time or 0, av.time_base)
+        promised = Fraction(container.duration or 0, av.time_base)
+        if SUFFIXES.get(path.suffix.lower()) not in ("matroska", "webm"):  # theirs counts from 0, late begin or not
+            promised += Fraction(container.start_time or 0, av.time_base)
         if stream.duration:
             promised = ((stream.start_time or 0) + stream.duration) * stream.time_base
         elif any(other.type != "video" for other in container.streams):
@@ -107,7 +114,9 @@ def survey(path: Path, thorough: bool = False) -> Survey:
         base = stream.time_base
         if None not in stamps:
             base *= math.gcd(*stamps) or 1
-        return Survey(len(stamps), base, rate, _display_matrix(first), first.height, first.width)
+        matrix, facts = _display_matrix(first), {data.type.name: bytes(data) for data in first.side_data}
+        mastering, light = facts.get("MASTERING_DISPLAY_METADATA"), facts.get("CONTENT_LIGHT_LEVEL")
+        return Survey(len(stamps), base, rate, matrix, first.height, first.width, mastering, light)
 
 
 def restore_video(
@@ -135,7 +144,10 @@ def restore_video(
             _reading(av, source),
             av.open(str(source)) as container,
         ):
-            output = av.open(str(temporary), "w", format=SUFFIXES[result.suffix.lower()])
+            kind = SUFFIXES[result.suffix.lower()]
+            quicktime = kind in ("mp4", "mov") and any(name.startswith(QUICKTIME) for name in container.metadata)
+            options = {"movflags": "use_metadata_tags"} if quicktime else {}
+            output = av.open(str(temporary), "w", format=kind, options=options)
             try:
                 _transcode(av, container, output, found, restore, progress or (lambda done, total: None))
             finally:
@@ -221,7 +233,7 @@ def _encoder(av: ModuleType, output: Any, stream: Any, found: Survey) -> Any:
     encoder = output.add_stream(
         name,
         rate=found.rate,
-        options=options,
+        options=_with_hdr(name, options, found),
         width=found.width,
         height=found.height,
         pix_fmt=decoder.pix_fmt,
@@ -234,12 +246,32 @@ def _encoder(av: ModuleType, output: Any, stream: Any, found: Survey) -> Any:
         setattr(context, field, getattr(decoder, field))
     if stream.sample_aspect_ratio:
         context.sample_aspect_ratio = stream.sample_aspect_ratio
+    if decoder.codec_tag == APPLE_HEVC and output.format.name in ("mp4", "mov"):
+        context.codec_tag = APPLE_HEVC
     encoder.time_base = found.time_base
     if found.matrix:
         encoder.set_display_matrix(found.matrix)
     encoder.metadata.update(_tags(stream.metadata))
     encoder.disposition = stream.disposition
     return encoder
+
+
+def _with_hdr(name: str, options: dict[str, str], found: Survey) -> dict[str, str]:
+    """The encoder's options with the static HDR10 metadata of the video, for HEVC."""
+    if name != "libx265":
+        return options
+    extra = ["repeat-headers=1", "hdr10=1"] if found.mastering or found.light else []
+    if found.mastering:
+        numbers = np.frombuffer(found.mastering[:80], np.int32).reshape(10, 2).astype(float)
+        values = numbers[:, 0] / numbers[:, 1].clip(1)
+        colours = [round(value * CHROMATICITY_UNITS) for value in values[:8]]  # red, green, blue, white: x, y
+        least, most = (round(value * LUMINANCE_UNITS) for value in values[8:])
+        points = "".join(f"{n}({colours[i]},{colours[i + 1]})" for n, i in (("G", 2), ("B", 4), ("R", 0), ("WP", 6)))
+        extra.append(f"master-display={points}L({most},{least})")
+    if found.light:
+        brightest, average = np.frombuffer(found.light[:8], np.uint32)
+        extra.append(f"max-cll={brightest},{average}")
+    return options | {"x265-params": ":".join((options["x265-params"], *extra))}
 
 
 def _copy_of(output: Any, stream: Any) -> Any:

@@ -204,3 +204,37 @@ def test_videos_and_pictures_go_through_one_call(tmp_path, tiny, photo, capsys):
     assert "broken.mp4: not a whole video" in line
     assert (tmp_path / "in" / "a.mp4").read_bytes() == before
     assert len(frames(tmp_path / "out" / "a.mp4")) == FRAMES
+
+
+def test_apples_hevc_mark_hdr10_and_quicktime_tags_stay(tmp_path):
+    source, result = tmp_path / "a.mov", tmp_path / "b.mov"
+    display = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)"
+    params = f"log-level=none:hdr10=1:repeat-headers=1:master-display={display}:max-cll=1000,400"
+    with av.open(str(source), "w", format="mov", options={"movflags": "use_metadata_tags"}) as output:
+        stream = output.add_stream("libx265", rate=25, width=64, height=48, pix_fmt="yuv420p10le")
+        stream.options = {"x265-params": params}
+        stream.codec_context.codec_tag = "hvc1"
+        output.metadata["com.apple.quicktime.make"] = "Apple"
+        for i in range(2):
+            frame = av.VideoFrame.from_ndarray(pattern(i), "rgb24").reformat(format="yuv420p10le")
+            frame.pts, frame.time_base = i, Fraction(1, 25)
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+
+    def facts(path):
+        with av.open(str(path)) as container:
+            stream, tags = container.streams.video[0], dict(container.metadata)
+            frame = next(container.decode(stream))
+            side = {data.type.name: bytes(data) for data in frame.side_data}
+            hdr = side["MASTERING_DISPLAY_METADATA"], side["CONTENT_LIGHT_LEVEL"][:8]
+            return stream.codec_context.codec_tag, tags["com.apple.quicktime.make"], hdr
+
+    video.restore_video(lambda rgb: rgb, source, result)
+    assert facts(source)[0] == "hvc1"
+    assert facts(result) == facts(source)
+
+
+def test_a_matroska_video_that_begins_late_is_whole(tmp_path):
+    late = [5000 + 40 * i for i in range(FRAMES)]
+    source = make_video(tmp_path / "a.mkv", sound=None, stamps=late)
+    assert video.survey(source).frames == FRAMES

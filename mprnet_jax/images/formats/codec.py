@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from mprnet_jax.images.formats import pillow, png, pnm, tiff
+from mprnet_jax.images.formats import isobmff, jpeg, pillow, png, png_colours, pnm, tiff
 from mprnet_jax.images.formats.colours import SRGB, convert, space
 from mprnet_jax.images.formats.picture import MAX_PIXELS, Picture, Refusal
 
@@ -23,8 +23,10 @@ HOLDS = {  # format -> what it can hold besides 8-bit RGB
     "WEBP": {"alpha"},
     "BMP": {"grey"},
     "PPM": {"16 bits", "grey"},
+    "AVIF": {"alpha"},
 }
-MAX_SIDE = {"PNG": 1_000_000, "JPEG": 65_500, "WEBP": 16_383}  # pixels; what the encoders take
+SMALL_FILE = 1 << 25  # bytes: of a WebP, whose chunks are not counted
+MAX_SIDE = {"PNG": 1_000_000, "JPEG": 65_500, "WEBP": 16_383, "AVIF": 65_536}  # pixels; what the encoders take
 
 
 def decode(file: BinaryIO, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -37,17 +39,50 @@ def decode(file: BinaryIO, max_pixels: int = MAX_PIXELS) -> Picture:
         return png.decode(file, max_pixels)
     if head.startswith(tiff.SIGNATURES):
         return tiff.decode(file, max_pixels)
+    if head.startswith(jpeg.SIGNATURE):
+        return pillow.decode_jpeg(file, max_pixels)
+    if isobmff.is_heic(head):
+        isobmff.provide_heic()
+        return pillow.decode(file, max_pixels)
+    if isobmff.is_avif(head):
+        return isobmff.decode_avif(file, max_pixels)
     header = pnm.PNM_HEADER.match(head)
     if header and int(header[4]) > 255:
         return pnm.decode_deep_pnm(file, header, max_pixels)
     return pillow.decode(file, max_pixels)
 
 
+def is_bounded(file: BinaryIO) -> bool:
+    """Whether decoding costs no more than what the size of the picture and of the file say, checked before it starts.
+
+    So it is for PNG and JPEG, whose structure is walked within limits, BMP and PNM without runs or text, WebP of the
+    simple kind, and TIFF of few strips in a compression that is decoded in one pass.
+    """
+    head = file.read(64)
+    file.seek(0)
+    if head.startswith((png.SIGNATURE, jpeg.SIGNATURE)) or not head:
+        return True
+    if head.startswith(tiff.SIGNATURES):
+        return tiff.is_bounded(file)
+    if head.startswith(b"BM"):
+        return len(head) >= 34 and head[30] not in pillow.RUN_LENGTHS
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return file.seek(0, 2) < SMALL_FILE + file.seek(0)
+    return bool(pnm.PNM_HEADER.match(head))
+
+
+def colours_beside_profile(format_name: str, like: Picture) -> bytes | None:
+    """A profile for what a PNG without one says about its colours, for another format. Raises Refusal for HDR."""
+    if like.format != "PNG" or format_name == "PNG" or like.icc:
+        return None
+    return png_colours.profile(dict(like.extra), like.mode == "grey")
+
+
 def encode(format_name: str, array: np.ndarray, mode: str, like: Picture | None, quality: int) -> bytes:
     """H W C pixels (RGB also for "cmyk"), uint8 or uint16, as a file with the profile and the notes of `like`."""
     if like is None:
         like = Picture(array, None, mode, format_name)
-    icc = like.icc
+    icc = like.icc or colours_beside_profile(format_name, like)
     if like.mode == "cmyk":
         if mode == "cmyk":
             array = convert(array, SRGB, icc, "RGB", "CMYK")

@@ -12,7 +12,11 @@ from typing import BinaryIO
 # A directory: tag -> (type, count, value as stored), or -> the directory that the tag points to.
 Directory = dict[int, "tuple[int, int, bytes] | Directory"]
 
-ORIENTATION = 274
+IMAGE_WIDTH, IMAGE_HEIGHT, ORIENTATION = 256, 257, 274
+PIXELS_ACROSS, PIXELS_DOWN = 40962, 40963
+THUMBNAIL, THUMBNAIL_BYTES = 513, 514  # of the second directory
+SUBJECT_PLACES = (37396, 41492)  # area, location: pixels of the picture as it was stored
+UNKNOWN_TAG = 65000  # of the private ones
 EXIF, GPS, INTEROP = 34665, 34853, 40965
 NESTED = {EXIF: {INTEROP: {}}, GPS: {}}  # which tags point to directories, and inside which
 # What a TIFF's own directory says about the picture, not about how its pixels are stored: title, description, maker,
@@ -21,6 +25,7 @@ NESTED = {EXIF: {INTEROP: {}}, GPS: {}}  # which tags point to directories, and 
 ABOUT = frozenset((269, 270, 271, 272, 285, 305, 306, 315, 316, 18246, 18249, 33432, *range(40091, 40096), EXIF, GPS))
 TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 MAX_TAG_BYTES = 1 << 26  # a longer value is damage, not a note
+MAX_ENTRIES = 4096  # of a directory; cameras write about 100
 EMPTY = b"II*\0\x08\0\0\0"  # a block with no tags
 
 
@@ -29,29 +34,92 @@ def byte_order(block: bytes) -> str:
     return ">" if block.startswith(b"MM") else "<"
 
 
-def turn_upright(block: bytes) -> tuple[bytes, int]:
-    """Set the orientation to 1 (upright), the rest of the block untouched; also return what it was, 1 to 8."""
+def orientation_of(block: bytes) -> int:
+    """How a block says that the stored picture is turned, 1 to 8; 1 (upright) if it says nothing or is damaged."""
     order = byte_order(block)
     try:
+        entry = _entries(block, order, struct.unpack_from(order + "I", block, 4)[0]).get(ORIENTATION)
+        orientation = _number(block, order, entry) if entry is not None else 1
+    except struct.error:
+        return 1
+    return orientation if 1 <= orientation <= 8 else 1
+
+
+def settle(block: bytes, width: int, height: int) -> bytes:
+    """The block of a picture that now is upright, has this size in pixels, and looks otherwise than before.
+
+    The orientation becomes 1, sizes are mended where they are told, and the thumbnail is taken out; the place of the
+    subject in the picture is forgotten if that was turned. All else stays at its byte, which maker notes depend on. A
+    damaged block is kept as it is.
+    """
+    turned = orientation_of(block) != 1
+    order, settled = byte_order(block), bytearray(block)
+    try:
         (start,) = struct.unpack_from(order + "I", block, 4)
-        (count,) = struct.unpack_from(order + "H", block, start)
-        for entry in range(start + 2, start + 2 + 12 * count, 12):
-            tag, kind = struct.unpack_from(order + "HH", block, entry)
-            if tag == ORIENTATION and kind in (3, 4):
-                form = order + {3: "H", 4: "I"}[kind]
-                (orientation,) = struct.unpack_from(form, block, entry + 8)
-                if 1 <= orientation <= 8:
-                    upright = bytearray(block)
-                    struct.pack_into(form, upright, entry + 8, 1)
-                    return bytes(upright), orientation
-    except struct.error:  # damaged: kept as it is, and the picture as stored
+        entries = _entries(block, order, start)
+        _set_numbers(settled, order, entries, {IMAGE_WIDTH: width, IMAGE_HEIGHT: height, ORIENTATION: 1})
+        if EXIF in entries:
+            details = _entries(block, order, _number(block, order, entries[EXIF]))
+            _set_numbers(settled, order, details, {PIXELS_ACROSS: width, PIXELS_DOWN: height})
+            for tag in SUBJECT_PLACES if turned else ():
+                if tag in details:  # a tag that no reader knows: taking it out would move others
+                    struct.pack_into(order + "H", settled, details[tag], UNKNOWN_TAG)
+        _cut_thumbnail(settled, order, start + 2 + 12 * struct.unpack_from(order + "H", block, start)[0])
+    except struct.error:
         pass
-    return block, 1
+    return bytes(settled)
 
 
-def turn_xmp_upright(xmp: bytes) -> bytes:
-    """Set XMP's copy of the orientation, if it has one, to 1."""
-    return re.sub(rb"(tiff:Orientation\s*(?:=\s*[\"']|>\s*))[2-8]", rb"\g<1>1", xmp)
+def _set_numbers(block: bytearray, order: str, entries: dict[int, int], values: dict[int, int]) -> None:
+    """Set those of the tags that are there, in their type if it holds the value."""
+    for tag, value in values.items():
+        if tag in entries:
+            short = struct.unpack_from(order + "H", block, entries[tag] + 2)[0] == 3 and value < 1 << 16
+            numbers = (3, 1, value, 0) if short else (4, 1, value)
+            struct.pack_into(order + ("HIHH" if short else "HII"), block, entries[tag] + 2, *numbers)
+
+
+def _cut_thumbnail(block: bytearray, order: str, link: int) -> None:
+    """Unlink the second directory, whose position stands at byte `link`, and blank the picture that it points to."""
+    (second,) = struct.unpack_from(order + "I", block, link)
+    if not second:
+        return
+    struct.pack_into(order + "I", block, link, 0)
+    entries = _entries(block, order, second)
+    if THUMBNAIL in entries and THUMBNAIL_BYTES in entries:
+        begin, size = (_number(block, order, entries[tag]) for tag in (THUMBNAIL, THUMBNAIL_BYTES))
+        end = begin + size
+        if block[begin : begin + 2] == b"\xff\xd8" and end <= len(block):  # only a JPEG: offsets may be damaged
+            block[begin:end] = bytes(size)
+            if end == len(block):
+                del block[begin:]
+
+
+def _entries(block: bytes, order: str, start: int) -> dict[int, int]:
+    """Tag -> where its entry of 12 bytes begins, of the directory at `start`."""
+    (count,) = struct.unpack_from(order + "H", block, start)
+    places = range(start + 2, min(start + 2 + 12 * count, len(block) - 11), 12)
+    return {struct.unpack_from(order + "H", block, place)[0]: place for place in places}
+
+
+def _number(block: bytes, order: str, entry: int) -> int:
+    """The value of an entry that is one whole number, 0 if it is not."""
+    (kind,) = struct.unpack_from(order + "H", block, entry + 2)
+    form = {3: "H", 4: "I", 13: "I"}.get(kind)
+    return struct.unpack_from(order + form, block, entry + 8)[0] if form else 0
+
+
+def settle_xmp(xmp: bytes, width: int, height: int) -> bytes:
+    """XMP's copies of orientation and size set to upright and this size, and its thumbnails taken out."""
+    xmp = re.sub(rb"(tiff:Orientation\s*(?:=\s*[\"']|>\s*))[2-8]", rb"\g<1>1", xmp)
+    for names, value in (
+        (b"tiff:ImageWidth|exif:PixelXDimension", width),
+        (b"tiff:ImageLength|exif:PixelYDimension", height),
+    ):
+        xmp = re.sub(rb"((?:%s)\s*(?:=\s*[\"']|>\s*))\d+" % names, rb"\g<1>%d" % value, xmp)
+    while 0 <= (start := xmp.find(b"<xmp:Thumbnails")) < (end := xmp.find(b"</xmp:Thumbnails>", start)):
+        xmp = xmp[:start] + xmp[end + len(b"</xmp:Thumbnails>") :]
+    return xmp
 
 
 def read_directory(
@@ -63,11 +131,14 @@ def read_directory(
     count = struct.Struct(order + ("Q" if big else "H"))
     file.seek(start)
     (entries,) = count.unpack(file.read(count.size))
+    entries = min(entries, MAX_ENTRIES)
     found: Directory = {}
+    budget = MAX_TAG_BYTES  # of all values together: thousands of tags may point to the same bytes
     for tag, kind, length, value in entry.iter_unpack(file.read(entries * entry.size)):
         size = TYPE_SIZES.get(kind, 0) * length
-        if (only is not None and tag not in only) or not 0 < size <= MAX_TAG_BYTES:
+        if (only is not None and tag not in only) or not 0 < size <= budget or tag in found:
             continue
+        budget -= size
         try:
             if tag in nested:
                 (pointer,) = struct.unpack_from(order + ("Q" if size == 8 else "I"), value)

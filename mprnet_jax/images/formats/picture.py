@@ -2,13 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from mprnet_jax.images.formats import exif
+from mprnet_jax.images.formats import exif, trailers
 
 MAX_PIXELS = 500_000_000  # a file of a few kilobytes can claim to hold any number of pixels
+MAX_FRAMES = 1000  # that are counted
+DENSE_PIXELS, PIXELS_A_BYTE = (
+    100_000_000,
+    20_000,
+)  # above so many, a byte stands for at most this many: no file is denser
 UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # EXIF orientation -> what turns the stored picture upright
     2: lambda a: a[:, ::-1],
     3: lambda a: a[::-1, ::-1],
@@ -37,18 +42,31 @@ class Picture:
     xmp: bytes | None = None
     dpi: tuple[float, float] | None = None  # across, down
     extra: tuple[tuple[Any, bytes], ...] = ()  # notes that only this format holds: PNG text, JPEG comments, IPTC
+    lost: tuple[str, ...] = ()  # what the file holds beside all this, in words: no result will have it
 
 
-def from_stored(array: np.ndarray, mode: str, format_name: str, orientation: int = 1, **notes: Any) -> Picture:
-    """From H W or H W C as stored, C being 1 or 2 for grey, 3 or 4 for RGB without or with alpha."""
+def from_stored(
+    array: np.ndarray, mode: str, format_name: str, orientation: int | None = None, **notes: Any
+) -> Picture:
+    """From H W or H W C as stored, C being 1 or 2 for grey, 3 or 4 for RGB without or with alpha.
+
+    `orientation` 1 to 8 if the pixels are still to be turned by it; None: that of the EXIF in `notes`.
+    """
     if array.ndim == 2:
         array = array[..., None]
+    if orientation is None:
+        orientation = exif.orientation_of(notes.get("exif") or b"")
     if orientation in UPRIGHT:
         array = UPRIGHT[orientation](array)
-        if notes.get("xmp"):
-            notes["xmp"] = exif.turn_xmp_upright(notes["xmp"])
         if notes.get("dpi") and orientation > 4:
             notes["dpi"] = notes["dpi"][::-1]
+    height, width = array.shape[:2]
+    if notes.get("exif"):
+        notes["exif"] = exif.settle(notes["exif"], width, height)
+    if notes.get("xmp"):
+        notes["xmp"] = exif.settle_xmp(notes["xmp"], width, height)
+        if notes.get("lost"):
+            notes["xmp"] = trailers.without_promises(notes["xmp"])
     colours = 1 if array.shape[2] < 3 else 3
     alpha = np.ascontiguousarray(array[..., colours]) if array.shape[2] > colours else None
     pixels = np.repeat(array[..., :1], 3, axis=2) if colours == 1 else np.ascontiguousarray(array[..., :3])
@@ -68,3 +86,20 @@ def refuse_frames(count: int) -> None:
     """Of several frames or pages, all but one would be lost."""
     if count > 1:
         raise Refusal(f"{count} frames or pages, and only single pictures can be restored; split it first")
+
+
+def check_density(width: int, height: int, file: BinaryIO) -> None:
+    """Refuse a small file that claims to be a huge picture, before memory is taken for it."""
+    size = file.seek(0, 2)
+    file.seek(0)
+    if width * height > max(DENSE_PIXELS, size * PIXELS_A_BYTE):
+        raise Refusal(f"{size} bytes cannot be a picture of {width}x{height}; export or download it again")
+
+
+def read_all(file: BinaryIO, max_pixels: int) -> bytes:
+    """The rest of a file, if a picture of `max_pixels` can be so large: 16 bytes a pixel, and a video behind it."""
+    limit = 16 * max_pixels + (1 << 28)
+    data = file.read(limit + 1)
+    if len(data) > limit:
+        raise Refusal(f"more than {limit / 1e9:.1f} GB, too large to be safe; cut it into parts first")
+    return data

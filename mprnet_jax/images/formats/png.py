@@ -3,49 +3,95 @@
 A file is a signature and chunks: length, kind, contents, checksum. Source: PNG specification, third edition.
 """
 
+import math
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import imagecodecs
 import numpy as np
 
 from mprnet_jax.images.formats import exif
-from mprnet_jax.images.formats.picture import Picture, Refusal, check_size, from_stored, refuse_frames
+from mprnet_jax.images.formats.picture import Picture, Refusal, check_size, from_stored, read_all, refuse_frames
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 LEVEL = 3  # of 9: a third of the time of zlib's usual 6, for files 1 % larger
 PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")  # the chunks libpng gets; others would make it print warnings
 KEPT = (b"tEXt", b"zTXt", b"iTXt", b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI")  # as they are
 XMP_KEYWORD = b"XML:com.adobe.xmp\0"
+SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # colour type -> values a pixel
+MAX_RATIO = 1032  # of deflate: bytes that a byte can stand for
+MAX_NOTE = 1 << 24  # bytes of one that is packed
+MAX_CHUNKS, USUAL_CHUNK = 10_000, 256  # so many, and one more for each so many bytes of the file
+AGAIN = "export or download it again"
 METRE = 0.0254  # of an inch
 
 
 def decode(file: BinaryIO, max_pixels: int) -> Picture:
     """Any kind of PNG; APNG only if it has one frame."""
-    head = file.read(24)
-    if len(head) == 24:
-        check_size(*struct.unpack_from(">II", head, 16), max_pixels)
-    pixels, extra, notes, orientation = [SIGNATURE], [], {}, 1
-    for kind, contents, chunk in _chunks(memoryview(head + file.read())):
+    pixels, extra, notes, packed = [SIGNATURE], [], {}, 0
+    header = read_header(file, max_pixels)
+    for kind, contents, chunk in _chunks(memoryview(SIGNATURE + read_all(file, max_pixels))):
         if kind in PIXELS:
+            if kind == b"IDAT":
+                packed += len(contents)
             pixels.append(chunk)
         elif kind == b"acTL" and len(contents) == 8:
             refuse_frames(struct.unpack(">II", contents)[0])
         elif kind == b"eXIf":
-            notes["exif"], orientation = exif.turn_upright(bytes(contents))
+            notes.setdefault("exif", bytes(contents))
         elif kind == b"iCCP":
-            notes["icc"] = _inflate(bytes(contents).partition(b"\0")[2][1:])
+            if "icc" not in notes:
+                notes["icc"] = _inflate(bytes(contents).partition(b"\0")[2][1:])
         elif kind == b"pHYs" and len(contents) == 9 and contents[8] == 1:
             notes["dpi"] = tuple(dots * METRE for dots in struct.unpack(">II", contents[:8]))
-        elif kind == b"iTXt" and bytes(contents).startswith(XMP_KEYWORD):
-            notes["xmp"] = _international_text(bytes(contents))
+        elif kind == b"iTXt" and bytes(contents[: len(XMP_KEYWORD)]) == XMP_KEYWORD:
+            if "xmp" not in notes:
+                notes["xmp"] = _international_text(bytes(contents))
         elif kind in KEPT:
             extra.append((kind, bytes(contents)))
+    if packed * MAX_RATIO < header.height * math.ceil(header.width * header.bits * SAMPLES[header.colour] / 8):
+        raise Refusal(f"not a whole picture ({packed} bytes for {header.width}x{header.height} pixels); {AGAIN}")
     array = imagecodecs.png_decode(b"".join(pixels))
     mode = "grey" if array.ndim == 2 or array.shape[2] < 3 else "rgb"
-    return from_stored(array, mode, "PNG", orientation, extra=tuple(extra), **notes)
+    return from_stored(array, mode, "PNG", extra=tuple(extra), **notes)
+
+
+class Ihdr(NamedTuple):
+    """The first chunk's facts."""
+
+    width: int  # pixels
+    height: int
+    bits: int  # of a channel
+    colour: int  # type, a key of SAMPLES
+
+
+def read_header(file: BinaryIO, max_pixels: int) -> Ihdr:
+    """Read the signature and look at the first chunk, which stays to be read. Raises Refusal."""
+    head = file.read(33)
+    file.seek(len(SIGNATURE))
+    if head[12:16] == b"CgBI":
+        raise Refusal("a PNG of Apple's own kind (CgBI, from an iOS app), which is no PNG to others; export it again")
+    if len(head) < 33 or head[12:16] != b"IHDR" or head[25] not in SAMPLES:
+        raise Refusal(f"not a whole picture (no header); {AGAIN}")
+    header = Ihdr(*struct.unpack_from(">IIBB", head, 16))
+    check_size(header.width, header.height, max_pixels)
+    return header
+
+
+def orientation_of(file: BinaryIO) -> int:
+    """The EXIF orientation of an open PNG, 1 to 8, by its chunks alone."""
+    file.seek(len(SIGNATURE))
+    for _ in range(MAX_CHUNKS):
+        head = file.read(8)
+        if len(head) < 8 or head[4:] == b"IEND":
+            break
+        length, kind = struct.unpack(">I4s", head)
+        if kind == b"eXIf":
+            return exif.orientation_of(file.read(min(length, exif.MAX_TAG_BYTES)))
+        file.seek(length + 4, 1)
+    return 1
 
 
 def encode(array: np.ndarray, like: Picture, icc: bytes | None, extra: tuple[tuple[bytes, bytes], ...]) -> bytes:
@@ -66,17 +112,22 @@ def encode(array: np.ndarray, like: Picture, icc: bytes | None, extra: tuple[tup
 
 
 def _chunks(data: memoryview) -> Iterator[tuple[bytes, memoryview, memoryview]]:
-    """Kind, contents and the whole of each chunk, to the end mark."""
-    start, kind = len(SIGNATURE), b""
+    """Kind, contents and the whole of each chunk, to the end mark; notes whose checksum is wrong are left out."""
+    start, kind, count = len(SIGNATURE), b"", 0
     while kind != b"IEND":
         length, kind = struct.unpack_from(">I4s", data, start) if start + 8 <= len(data) else (0, b"")
         chunk = data[start : start + length + 12]
         if not kind or len(chunk) < length + 12:
-            raise Refusal("not a whole picture (it ends too early); export or download it again")
-        if zlib.crc32(chunk[4:-4]) != int.from_bytes(chunk[-4:], "big"):
-            raise Refusal(f"not a whole picture (wrong checksum of chunk {kind!r}); export or download it again")
-        yield kind, chunk[8:-4], chunk
+            raise Refusal(f"not a whole picture (it ends too early); {AGAIN}")
+        count += 1
+        if count > MAX_CHUNKS + len(data) // USUAL_CHUNK:
+            raise Refusal(f"more than {count - 1} chunks in {len(data)} bytes, too many to be safe; export it again")
         start += len(chunk)
+        if zlib.crc32(chunk[4:-4]) != int.from_bytes(chunk[-4:], "big"):
+            if kind in PIXELS:
+                raise Refusal(f"not a whole picture (wrong checksum of chunk {kind!r}); {AGAIN}")
+            continue
+        yield kind, chunk[8:-4], chunk
 
 
 def _chunk(kind: bytes, contents: bytes) -> bytes:
@@ -93,7 +144,7 @@ def _inflate(data: bytes) -> bytes | None:
     """Unpacked, or None if that fails or the result would be absurdly large."""
     unpacker = zlib.decompressobj()
     try:
-        unpacked = unpacker.decompress(data, exif.MAX_TAG_BYTES)
+        unpacked = unpacker.decompress(data, MAX_NOTE)
     except zlib.error:
         return None
     return unpacked if unpacker.eof else None

@@ -1,0 +1,124 @@
+"""Small files that ask for much work or memory are refused at once; those that cannot be judged, after a time."""
+
+import io
+import struct
+import subprocess
+import sys
+import time
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mprnet_jax import images
+from mprnet_jax.images import reading_process
+from mprnet_jax.support.errors import UserError
+from tests.helpers import picture_makers as make
+
+SECONDS = 5  # on a busy machine; each takes milliseconds
+PIXELS_AT = 8 + 256
+TAGS = [(256, 16), (257, 16), (258, 8), (259, 1), (262, 1), (273, 8), (277, 1), (278, 16), (279, 256)]
+
+
+def tiff(tags, next_at, behind=b""):
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    directory = struct.pack("<H", len(tags)) + entries + struct.pack("<I", next_at)
+    return b"II*\0" + struct.pack("<I", PIXELS_AT) + bytes(256) + directory + behind
+
+
+def chain_of_pages(count):
+    start = PIXELS_AT + 2 + 12 * len(TAGS) + 4
+    pages = (struct.pack("<HHHIII", 1, 254, 4, 1, 0, start + 18 * (i + 1)) for i in range(count - 1))
+    return tiff(TAGS, start, b"".join(pages) + struct.pack("<HHHIII", 1, 254, 4, 1, 0, 0))
+
+
+def jpeg(array=None, **options):
+    file = io.BytesIO()
+    image = Image.fromarray(np.zeros((16, 16, 3), np.uint8) if array is None else array)
+    image.save(file, "JPEG", **options)
+    return file.getvalue()
+
+
+def claiming(data, marker, width, height):
+    start = data.index(marker) + 5
+    return data[:start] + struct.pack(">HH", height, width) + data[start + 4 :]
+
+
+def many_scans():
+    data = jpeg(progressive=True)
+    return data[:-2] + data[data.rindex(b"\xff\xda") : -2] * 2000 + b"\xff\xd9"
+
+
+def png(*chunks):
+    return make.png_file(make.noise(0, 4, 4, 3), *chunks)
+
+
+def png_claiming(side):
+    parts = [(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(bytes(99)))]
+    packed = (struct.pack(">I", len(c)) + k + c + struct.pack(">I", zlib.crc32(k + c)) for k, c in parts)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(packed) + bytes(4) + b"IEND\xaeB`\x82"
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (lambda: tiff(TAGS, PIXELS_AT), "a circle"),
+        (lambda: chain_of_pages(100_000), "more than 1000 pages"),
+        (lambda: tiff(TAGS + [(305, 1)] * 3000, 0), "3009 tags"),
+        (lambda: claiming(jpeg(), b"\xff\xc0", 20_000, 20_000), "bytes for 20000x20000 pixels"),
+        (lambda: claiming(jpeg(progressive=True), b"\xff\xc2", 20_000, 20_000), "bytes for 20000x20000 pixels"),
+        (many_scans, "101 scans"),
+        (lambda: png(*[(b"tEXt", b"a\0")] * 20_000), "chunks"),
+        (lambda: png_claiming(20_000), "bytes for 20000x20000 pixels"),
+    ],
+    ids=["circle", "pages", "tags", "jpeg", "progressive", "scans", "chunks", "png"],
+)
+def test_small_files_that_ask_for_much_are_refused_at_once(tmp_path, data, text):
+    path = tmp_path / "a"
+    path.write_bytes(data())
+    start = time.monotonic()
+    with pytest.raises(UserError, match=text):
+        images.open_picture(path)
+    assert time.monotonic() - start < SECONDS
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_that_was_cut_off_is_not_whole_whatever_its_end(tmp_path, mode, progressive):
+    photo = np.kron(make.noise(1, 8, 10, 3), np.ones((16, 16, 1), np.uint8))
+    file = io.BytesIO()
+    Image.fromarray(photo).convert(mode).save(file, "JPEG", quality=90, progressive=progressive)
+    data, path = file.getvalue(), tmp_path / "a.jpg"
+    for part in (0.5, 0.8, 0.95):
+        for end in (b"", b"\xff\xd9"):
+            path.write_bytes(data[: int(len(data) * part)] + end)
+            with pytest.raises(UserError, match="not a whole picture"):
+                images.open_picture(path)
+    path.write_bytes(data)
+    whole = images.read(path)
+    path.write_bytes(data[:-2])  # only the end mark is missing
+    np.testing.assert_array_equal(images.read(path), whole)
+
+
+def test_a_flat_grey_jpeg_is_whole(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(jpeg(np.full((64, 64, 3), 128, np.uint8)))
+    assert images.read(tmp_path / "a.jpg").shape == (64, 64, 3)
+
+
+def test_a_picture_that_takes_too_long_is_given_up_on_and_the_next_one_is_read(tmp_path, monkeypatch):
+    Image.fromarray(make.noise(2, 4, 4)).save(tmp_path / "a.gif")
+    text = b"P3 4000 4000 255\n" + b"1 " * 4_000_000
+    (tmp_path / "slow.ppm").write_bytes(text)
+    monkeypatch.setattr(reading_process, "SECONDS", 0.1)
+    monkeypatch.setattr(reading_process, "BYTES_A_SECOND", 1e12)
+    with pytest.raises(UserError, match=r"slow.ppm: given up on after"):
+        images.open_picture(tmp_path / "slow.ppm")
+    monkeypatch.undo()
+    np.testing.assert_array_equal(images.read(tmp_path / "a.gif")[..., 0], make.noise(2, 4, 4))
+
+
+def test_the_reading_process_does_not_import_jax():
+    code = "import sys, mprnet_jax.images.reading_process; print('jax' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
