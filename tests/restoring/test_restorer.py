@@ -181,7 +181,7 @@ def test_self_ensemble_uses_those_orientations_alone_under_which_the_task_is_the
 
 @pytest.mark.parametrize("names", ["sideways", ["rot45"], [], 7, [["rot0"]]], ids=str)
 def test_orientations_that_there_are_not_are_refused(restorer, names):
-    with pytest.raises(UserError, match="they must be one of all, mirror, none, or a list of rot0, rot0_flip, rot90"):
+    with pytest.raises(UserError, match="orientations must be all, mirror, none, or a list of rot0, rot0_flip, rot90"):
         dataclasses.replace(restorer, provenance={"orientations": names})
 
 
