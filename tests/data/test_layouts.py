@@ -1,5 +1,8 @@
 """Sets of pairs as people have them on disk, made of pictures that say in which file they lay."""
 
+import doctest
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -277,3 +280,24 @@ def test_evaluation_scores_pairs_under_the_names_that_people_give_both_sides(tmp
     found = test_sets.open_set("custom", tmp_path)
     assert ([pair.name for pair in found.pairs], found.found) == (["a"], 2)
     assert "b.png: no partner called b.* among the target images" in found.refused[0]
+
+
+def test_a_folder_above_pairs_names_them(tmp_path):
+    gopro(tmp_path / "GOPRO_Large")
+    with pytest.raises(UserError, match=r"no pictures in this folder, but pairs below it; name .*GOPRO_Large$"):
+        open_folder.open_source(tmp_path)
+
+
+def test_every_name_that_the_docs_list_is_understood():
+    table = (Path(__file__).parents[2] / "docs" / "train.md").read_text(encoding="utf-8").split("| input | target |")[1]
+    table = table.split("\n\n")[0]
+    rows = [line.split("|")[1:3] for line in table.strip().splitlines()[1:] if line.startswith("| `")]
+    assert len(rows) >= 5
+    for side, cells in zip(pairs.SIDES, zip(*rows, strict=True), strict=True):
+        names = [name.strip(" `").lower() for cell in cells for name in cell.split(",")]
+        assert set(names) <= set(pairs.SIDE_NAMES[side])
+
+
+def test_the_examples_in_docstrings_hold():
+    assert doctest.testmod(pairs).attempted >= 3
+    assert doctest.testmod(pairs).failed == 0

@@ -20,8 +20,7 @@ from mprnet_jax.support.errors import UserError
 INSTRUCTIONS = """\
 {title}: download it from {homepage}, or in the layout of the MPRNet release, and put it into the manual folder,
 unpacked or as zip archives. Expected below that folder, {folder}/ being optional:
-{layout}
-or as its authors lay it out{authors}"""
+{layout}{authors}"""
 
 
 class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -42,7 +41,7 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             homepage=cls.HOMEPAGE,
             folder=cls.FOLDER,
             layout="\n".join(layout),
-            authors=f": {cls.AUTHORS}" if cls.AUTHORS else "",
+            authors=f"\nor as its authors lay it out: {cls.AUTHORS}" if cls.AUTHORS else "",
         )
 
     def __init__(self, *, file_format: str = "array_record", any_count: bool = False, **kwargs: Any) -> None:

@@ -187,11 +187,22 @@ def require_pictures(folder: Path) -> None:
     lonely = [part.name for part in folders if _side_of(part.name)]
     if len(lonely) == 1:
         _refuse_one_side(folder, lonely)
+    if known := [part for part in folders if _is_understood(part)]:
+        raise UserError(
+            f"{folder}: no pictures in this folder, but pairs below it; name {' or '.join(map(str, known[:8]))}"
+        )
     inside = f"its folders are {', '.join(f'{part.name}/' for part in folders[:8])}" if folders else "it has no folders"
     raise UserError(
         f"{folder}: no pictures in this folder; it needs files that end in {', '.join(images.SUFFIXES)}, or pairs in "
         f"folders ({inside}); {UNDERSTOOD}; rename yours, or name the folder that holds the pictures"
     )
+
+
+def _is_understood(folder: Path) -> bool:
+    try:
+        return bool(find_layouts(folder))
+    except UserError:
+        return False
 
 
 def _refuse_one_side(folder: Path, names: Sequence[str]) -> None:
