@@ -5,13 +5,17 @@ Which published table needs which:
   psnr_y, ssim_index_y   the five deraining sets (uint8)
   ssim_per_channel       RealBlur, as ssim_map under a mask (float, peak 1)
 
-The record is kept in NumPy float64: one pair of images H W C at a time, RGB. The two `_jax` forms take batches N H W C
-in float32, for curves during training. Nothing here clips, rounds or looks for NaN; a score is the mean of its images'.
+Scores are computed in NumPy float64, from one pair of RGB images H W C at a time. psnr_jax takes batches N H W C in
+float32, for the log of a training. Nothing here clips, rounds or checks for NaN. A set's score is the mean over images.
 """
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+Array = np.ndarray | jax.Array
 
 SIGMA = 1.5  # pixels, of the Gaussian window; Wang et al. 2004, "Image quality assessment"
 RADIUS = 5  # pixels: a window of 11
@@ -29,7 +33,7 @@ def gaussian_taps() -> np.ndarray:
 
 
 def channel_mixing() -> np.ndarray:
-    """What the window does along an axis of 3 channels whose ends are replicated: row = new channel, column = old."""
+    """The window along an axis of 3 channels with replicated ends, as a matrix: row = new channel, column = old."""
     mixing = np.zeros((3, 3))
     for new in range(3):
         for tap, weight in enumerate(gaussian_taps()):
@@ -37,7 +41,7 @@ def channel_mixing() -> np.ndarray:
     return mixing
 
 
-def _check_shapes(restored, target, *layouts: str) -> None:
+def _check_shapes(restored: Array, target: Array, *layouts: str) -> None:
     """Raise ValueError unless both arrays have one shape, and that shape is one of the layouts ("H W 3")."""
     if restored.shape != target.shape:
         raise ValueError(f"restored and target differ in shape: {restored.shape} and {target.shape}")
@@ -48,18 +52,18 @@ def _check_shapes(restored, target, *layouts: str) -> None:
     raise ValueError(f"expected {' or '.join(layouts)}, got restored {restored.shape} and target {target.shape}")
 
 
-def _check_window(restored, target, axes: tuple[int, int]) -> None:
-    """Raise ValueError if the window fits nowhere inside the image."""
+def _check_window(restored: np.ndarray, target: np.ndarray) -> None:
+    """Raise ValueError if the image is smaller than the window."""
     window = 2 * RADIUS + 1
-    if min(restored.shape[axis] for axis in axes) < window:
+    if min(restored.shape[:2]) < window:
         raise ValueError(
             f"SSIM without padding needs at least {window} x {window} pixels, "
             f"got restored {restored.shape} and target {target.shape}"
         )
 
 
-def _check_dtypes(restored, target) -> None:
-    """Raise ValueError unless both are uint8 or both are floats: anything else mixes ranges unnoticed."""
+def _check_dtypes(restored: np.ndarray, target: np.ndarray) -> None:
+    """Raise ValueError unless both are uint8 or both are floats: anything else would mix ranges silently."""
     kinds = {"uint8" if x.dtype == np.uint8 else x.dtype.kind for x in (restored, target)}
     if kinds not in ({"uint8"}, {"f"}):
         raise ValueError(
@@ -88,7 +92,7 @@ def psnr(restored: np.ndarray, target: np.ndarray, peak: float = 255.0) -> float
 def matlab_y(image: np.ndarray) -> np.ndarray:
     """The Y of MATLAB's rgb2ycbcr: uint8 RGB H W 3 -> uint8 H W in 16..235.
 
-    round(16 + (65.481 R + 128.553 G + 24.966 B) / 255), half away from zero, in integers, so that a tie is a tie.
+    round(16 + (65.481 R + 128.553 G + 24.966 B) / 255), half away from zero, in integers, so that ties are exact.
     OpenCV's, Pillow's and the unrounded Y give other scores. Raises ValueError for another dtype or shape.
     """
     if image.ndim != 3 or image.shape[-1] != 3:
@@ -106,13 +110,10 @@ def psnr_y(restored: np.ndarray, target: np.ndarray) -> float:
     return psnr(matlab_y(restored), matlab_y(target))
 
 
-def _blur(x, axes: tuple[int, int]):
-    """Gaussian window along two axes where it fits ('valid'): each loses 2 * RADIUS. NumPy or JAX arrays.
-
-    Shifted sums: a convolution may run in lower precision on a GPU or TPU, and a variance is a small difference.
-    """
+def _blur(x: np.ndarray) -> np.ndarray:
+    """Gaussian window along the first two axes where it fits ('valid'): each gets 2 * RADIUS shorter."""
     taps = [float(tap) for tap in gaussian_taps()]
-    for axis in axes:
+    for axis in (0, 1):
         size = x.shape[axis] - 2 * RADIUS
         shifted = [x[(slice(None),) * axis + (slice(start, start + size),)] for start in range(len(taps))]
         x = taps[RADIUS] * shifted[RADIUS]
@@ -121,34 +122,34 @@ def _blur(x, axes: tuple[int, int]):
     return x
 
 
-def _ssim_map(x, y, peak, window):
-    """Wang et al. 2004, equation 13, with population variances; `window` is the weighted mean. NumPy or JAX arrays."""
+def _ssim_map(x: np.ndarray, y: np.ndarray, peak: float, window: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Wang et al. 2004, equation 13, with population variances; `window` computes weighted means."""
     c1, c2 = (K1 * peak) ** 2, (K2 * peak) ** 2
     mean_x, mean_y = window(x), window(y)
     product, squares = mean_x * mean_y, mean_x * mean_x + mean_y * mean_y
     covariance = window(x * y) - product
-    variances = window(x * x + y * y) - squares  # of x and of y, added: the formula needs no more
+    variances = window(x * x + y * y) - squares  # var(x) + var(y): the formula uses only their sum
     return (2 * product + c1) * (2 * covariance + c2) / ((squares + c1) * (variances + c2))
 
 
 def ssim_map(restored: np.ndarray, target: np.ndarray, peak: float = 255.0) -> np.ndarray:
-    """SSIM of each channel at each place where the 11 x 11 window fits: H W C -> H-10 W-10 C, float64.
+    """SSIM of each channel at each position where the 11 x 11 window fits: H W C -> H-10 W-10 C, float64.
 
     H W or H W C; both uint8, or both floats in 0..peak. Raises ValueError for differing shapes, other dtypes, a batch,
     or fewer than 11 pixels on a side.
     """
     _check_shapes(restored, target, "H W", "H W C")
     _check_dtypes(restored, target)
-    _check_window(restored, target, (0, 1))
+    _check_window(restored, target)
     x, y = np.asarray(restored, np.float64), np.asarray(target, np.float64)
-    return _ssim_map(x, y, peak, window=lambda x: _blur(x, axes=(0, 1)))
+    return _ssim_map(x, y, peak, window=_blur)
 
 
 def ssim_per_channel(restored: np.ndarray, target: np.ndarray, peak: float = 255.0) -> float:
     """Mean over channels of each channel's SSIM; arguments and errors as for ssim_map.
 
     Equals skimage.metrics.structural_similarity with gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
-    channel_axis=2 and data_range=peak. That function reflects at borders and then crops all that saw a reflection.
+    channel_axis=2 and data_range=peak. That function reflects at borders, then crops all pixels affected by it.
     """
     return float(ssim_map(restored, target, peak).mean())
 
@@ -164,10 +165,10 @@ def ssim_index_y(restored: np.ndarray, target: np.ndarray) -> float:
 
 
 def ssim_matlab_rgb(restored: np.ndarray, target: np.ndarray, peak: float = 255.0) -> float:
-    """MATLAB's `ssim` of an H x W x 3 array, which it takes for a volume: the GoPro, HIDE and SIDD tables.
+    """MATLAB's `ssim` of an H x W x 3 array, which it treats as a volume: the GoPro, HIDE and SIDD tables.
 
-    A 3-D Gaussian (11 taps on each axis) with replicated borders on all three axes, and the mean of the whole map:
-    so the colours mix. Both uint8, or both floats in 0..peak. Raises ValueError for differing shapes, other dtypes,
+    A 3-D Gaussian (11 taps on each axis) with replicated borders on all three axes, and the mean of the whole map, so
+    colours are mixed. Both uint8, or both floats in 0..peak. Raises ValueError for differing shapes, other dtypes,
     or other than 3 channels.
     """
     _check_shapes(restored, target, "H W 3")
@@ -175,7 +176,7 @@ def ssim_matlab_rgb(restored: np.ndarray, target: np.ndarray, peak: float = 255.
     border = [(RADIUS, RADIUS), (RADIUS, RADIUS), (0, 0)]
     x, y = (np.pad(np.asarray(image, np.float64), border, mode="edge") for image in (restored, target))
     mixing = channel_mixing()
-    return float(_ssim_map(x, y, peak, window=lambda x: _blur(x, axes=(0, 1)) @ mixing.T).mean())
+    return float(_ssim_map(x, y, peak, window=lambda x: _blur(x) @ mixing.T).mean())
 
 
 @jax.jit
@@ -184,15 +185,3 @@ def psnr_jax(restored: jax.Array, target: jax.Array, peak: float = 1.0) -> jax.A
     _check_shapes(restored, target, "N H W C")
     difference = restored.astype(jnp.float32) - target.astype(jnp.float32)
     return 10 * jnp.log10(peak**2 / jnp.mean(difference**2, axis=(1, 2, 3)))
-
-
-@jax.jit
-def ssim_per_channel_jax(restored: jax.Array, target: jax.Array, peak: float = 1.0) -> jax.Array:
-    """ssim_per_channel of each image of a batch: N H W C in 0..peak -> N, float32.
-
-    Raises ValueError for differing shapes or fewer than 11 pixels on a side.
-    """
-    _check_shapes(restored, target, "N H W C")
-    _check_window(restored, target, (1, 2))
-    x, y = restored.astype(jnp.float32), target.astype(jnp.float32)
-    return jnp.mean(_ssim_map(x, y, peak, window=lambda x: _blur(x, axes=(1, 2))), axis=(1, 2, 3))

@@ -2,7 +2,8 @@
 
 Shapes: N batch, H height, W width, C channels. All images and features are NHWC, H and W multiples of 8.
 Every convolution is bias-free and computes in the dtype of its input; parameters are float32.
-Blocks stand from small to large. Where the paper's figures and the official weights disagree, the weights win.
+Blocks are ordered from small to large. Where the paper's figures and the official weights disagree, this file follows
+the weights.
 """
 
 import dataclasses
@@ -28,7 +29,7 @@ class MPRNetConfig:
 
     n_feat: int  # channels at full resolution: C
     scale_unetfeats: int  # channels added at each lower level of a U-Net: s
-    scale_orsnetfeats: int  # channels that ORSNet has on top of n_feat: o
+    scale_orsnetfeats: int  # channels added to n_feat in ORSNet: o
     num_cab: int = 8  # CABs in each ORB
     kernel_size: int = 3  # of every convolution that the paper does not draw as 1 x 1
     reduction: int = 4  # channel attention squeezes n channels to n // reduction
@@ -60,7 +61,7 @@ def conv(x: jax.Array, features: int, kernel_size: int, name: str) -> jax.Array:
 def spatial_mean(x: jax.Array) -> jax.Array:
     """Mean over H and W: N H W C -> N 1 1 C.
 
-    Rows first, then columns: float32 sums of a thousand numbers keep digits that a sum of a million loses.
+    First along rows, then along columns: float32 sums of a thousand numbers keep digits that a sum of a million loses.
     """
     return jnp.mean(jnp.mean(x, axis=2, keepdims=True), axis=1, keepdims=True)
 
@@ -68,8 +69,8 @@ def spatial_mean(x: jax.Array) -> jax.Array:
 def window_sum(x: jax.Array, size: int, axis: int) -> jax.Array:
     """Sums of `size` neighbours along an axis: n -> n - size + 1.
 
-    Sums of 1, 2, 4, 8... neighbours are added up: unlike differences of running sums, they keep float32's digits on
-    an image of any size, and a pixel's sum is the same wherever the image is cut.
+    Built from sums of 1, 2, 4, 8... neighbours: unlike differences of cumulative sums, these keep float32's precision
+    for any image size, and a pixel's sum does not depend on where the image is cropped.
     """
     count = x.shape[axis] - size + 1
     take = lambda block, start, length: jax.lax.slice_in_dim(block, start, start + length, axis=axis)
@@ -87,11 +88,11 @@ def window_sum(x: jax.Array, size: int, axis: int) -> jax.Array:
 
 
 def local_mean(x: jax.Array, window: int, image_size: tuple[int, int]) -> jax.Array:
-    """TLC: the mean over a window around each pixel in place of the global one (arXiv:2112.04491).
+    """TLC: the mean over a window around each pixel instead of the global mean (arXiv:2112.04491).
 
-    `window` is the side of the window in an image of `image_size`; a layer's window is in proportion to its share of
-    the image and to its resolution. Near a border the nearest full window counts. Where the window covers the whole
-    of x it is spatial_mean: N H W C -> N 1 1 C; else N H W C.
+    `window` is the window's side in pixels of an image of `image_size`, and is scaled by the size of x relative to the
+    image. Near a border the nearest complete window is used. If the window covers all of x, this is spatial_mean:
+    N H W C -> N 1 1 C; otherwise N H W C.
     """
     size = x.shape[1:3]
     windows = [max(1, min(n, window * n // whole)) for n, whole in zip(size, image_size, strict=True)]
@@ -118,7 +119,7 @@ def upsample(x: jax.Array) -> jax.Array:
 
 
 def _double(x: jax.Array, axis: int) -> jax.Array:
-    """Pixel i becomes two, a quarter of a pixel to either side of it; the border repeats."""
+    """Replace each pixel by two, a quarter of a pixel to either side; border pixels are repeated."""
     size = x.shape[axis]
     part = lambda begin, end: jax.lax.slice_in_dim(x, begin, end, axis=axis)
     before = jnp.concatenate([part(0, 1), part(0, size - 1)], axis)
@@ -130,7 +131,7 @@ def _double(x: jax.Array, axis: int) -> jax.Array:
 def split(x: jax.Array, axis: int) -> jax.Array:
     """Halves along a spatial axis (1 or 2), moved to the batch axis: N H W C -> 2N H/2 W C or 2N H W/2 C.
 
-    The halves of one image stay adjacent, so a batch that is sharded over devices is cut without communication.
+    The halves of one image stay adjacent, so splitting a batch that is sharded over devices needs no communication.
     """
     n, h, w, c = x.shape
     if axis == 1:
@@ -147,7 +148,7 @@ def merge(x: jax.Array, axis: int) -> jax.Array:
 
 
 class CALayer(nn.Module):
-    """Channel attention: each channel is scaled by a weight computed from the means of all."""
+    """Channel attention: scales each channel by a weight computed from the means of all channels."""
 
     cfg: MPRNetConfig
     mean: Mean
@@ -160,12 +161,21 @@ class CALayer(nn.Module):
         return x * nn.sigmoid(weight)
 
 
-class CAB(nn.Module):
-    """Channel attention block: two convolutions and channel attention, plus the input (paper, fig. 3b)."""
+class Block(nn.Module):
+    """Base of the blocks that contain channel attention: what all of them share in one network."""
 
     cfg: MPRNetConfig
-    act: Callable  # the PReLU that the whole network shares
-    mean: Mean = spatial_mean  # that of all channel attentions
+    act: Callable  # PReLU; one module, so one slope for the whole network
+    mean: Mean = spatial_mean  # of the channel attention
+
+    @property
+    def shared(self) -> tuple[MPRNetConfig, Callable, Mean]:
+        """The fields above, for the blocks inside this one."""
+        return self.cfg, self.act, self.mean
+
+
+class CAB(Block):
+    """Channel attention block: two convolutions and channel attention, plus the input (paper, fig. 3b)."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:  # N H W C -> N H W C
@@ -175,18 +185,15 @@ class CAB(nn.Module):
         return x + CALayer(self.cfg, self.mean, name="ca")(residual)
 
 
-class CABs(nn.Module):
-    """`count` CABs in a row."""
+class CABs(Block):
+    """A sequence of CABs."""
 
-    cfg: MPRNetConfig
-    act: Callable
-    mean: Mean
-    count: int
+    count: int = 2
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array) -> jax.Array:  # N H W C -> N H W C
         for i in range(self.count):
-            x = CAB(self.cfg, self.act, self.mean, name=f"cab{i}")(x)
+            x = CAB(*self.shared, name=f"cab{i}")(x)
         return x
 
 
@@ -197,13 +204,13 @@ class SAM(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, degraded: jax.Array) -> tuple[jax.Array, jax.Array]:  # N H W C, N H W 3
-        restored = degraded + conv(x, 3, 1, name="conv2")  # in the image's float32, whatever x computes in
+        restored = degraded + conv(x, 3, 1, name="conv2")  # float32, as the image, for any dtype of x
         attention = nn.sigmoid(conv(restored.astype(x.dtype), self.cfg.n_feat, 1, name="conv3"))
         return x + attention * conv(x, self.cfg.n_feat, 1, name="conv1"), restored
 
 
 class DownSample(nn.Module):
-    """Half the size, then a 1 x 1 convolution to `features` channels."""
+    """Halving the size, then a 1 x 1 convolution to `features` channels."""
 
     features: int
 
@@ -213,14 +220,14 @@ class DownSample(nn.Module):
 
 
 class Doubling(nn.Module):
-    """`upsample` as a module, which exact_parts.py can get hold of."""
+    """upsample() as a module, so that nn.intercept_methods can replace it."""
 
     def __call__(self, x: jax.Array) -> jax.Array:  # N H W C -> N 2H 2W C
         return upsample(x)
 
 
 class Concatenation(nn.Module):
-    """Two groups of features as one, a module which cpu.py can get hold of."""
+    """Concatenation of channels as a module, so that nn.intercept_methods can replace it."""
 
     def __call__(self, x: jax.Array, y: jax.Array) -> jax.Array:  # N H W C, N H W D -> N H W C+D
         return jnp.concatenate([x, y], axis=-1)
@@ -237,34 +244,31 @@ class Pointwise(nn.Module):
 
 
 class UpSample(Pointwise):
-    """Twice the size and a 1 x 1 convolution to `features` channels."""
+    """Doubling the size and a 1 x 1 convolution to `features` channels."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:  # N H W C -> N 2H 2W features
-        # The two commute: both are linear, one over channels and one over pixels, and a pixel's weights add up to 1.
-        return Doubling()(super().__call__(x))  # the convolution first, on a quarter of the pixels
+        # The convolution comes first, on a quarter of the pixels. The two commute: one is linear over channels, the
+        # other over pixels.
+        return Doubling()(super().__call__(x))
 
 
 class SkipUpSample(nn.Module):
-    """UpSample plus a tensor of its output's shape."""
+    """UpSample plus a skip connection of its output's shape."""
 
     features: int
 
     @nn.compact
-    def __call__(self, x: jax.Array, skip: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, skip: jax.Array) -> jax.Array:  # N H W C, N 2H 2W features -> N 2H 2W features
         return skip + UpSample(self.features, name="up")(x)
 
 
-class Encoder(nn.Module):
+class Encoder(Block):
     """First half of a U-Net: two CABs at each of three levels.
 
-    With CSFF (cross-stage feature fusion: stage 2) each level adds 1 x 1 convolutions of stage 1's encoder and
-    decoder features, before it is downsampled.
+    With CSFF (cross-stage feature fusion, in stage 2) each level adds 1 x 1 convolutions of stage 1's encoder and
+    decoder features before it is downsampled.
     """
-
-    cfg: MPRNetConfig
-    act: Callable
-    mean: Mean
 
     @nn.compact
     def __call__(self, x: jax.Array, csff: tuple[Pyramid, Pyramid] | None = None) -> Pyramid:
@@ -273,7 +277,7 @@ class Encoder(nn.Module):
         for i in range(3):
             if i > 0:
                 x = DownSample(c + i * s, name=f"down{i}{i + 1}")(x)
-            x = CABs(self.cfg, self.act, self.mean, count=2, name=f"level{i + 1}")(x)
+            x = CABs(*self.shared, name=f"level{i + 1}")(x)
             if csff is not None:
                 encoder, decoder = csff
                 x = x + conv(encoder[i], c + i * s, 1, name=f"csff_enc{i + 1}")
@@ -282,18 +286,14 @@ class Encoder(nn.Module):
         return tuple(levels)
 
 
-class Decoder(nn.Module):
-    """Second half of a U-Net; the skip connections pass through a CAB each."""
-
-    cfg: MPRNetConfig
-    act: Callable
-    mean: Mean
+class Decoder(Block):
+    """Second half of a U-Net; each skip connection passes through a CAB."""
 
     @nn.compact
     def __call__(self, encoder: Pyramid) -> Pyramid:
         c, s = self.cfg.n_feat, self.cfg.scale_unetfeats
-        cab = lambda name: CAB(self.cfg, self.act, self.mean, name=name)
-        cabs = lambda name: CABs(self.cfg, self.act, self.mean, count=2, name=name)
+        cab = lambda name: CAB(*self.shared, name=name)
+        cabs = lambda name: CABs(*self.shared, name=name)
         level1, level2, level3 = encoder
         level3 = cabs("level3")(level3)
         level2 = cabs("level2")(SkipUpSample(c + s, name="up32")(level3, cab("skip_attn2")(level2)))
@@ -301,31 +301,24 @@ class Decoder(nn.Module):
         return level1, level2, level3
 
 
-class ORB(nn.Module):
+class ORB(Block):
     """Original resolution block: CABs and a convolution, plus the input."""
 
-    cfg: MPRNetConfig
-    act: Callable
-    mean: Mean
-
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        residual = CABs(self.cfg, self.act, self.mean, count=self.cfg.num_cab, name="body")(x)
+    def __call__(self, x: jax.Array) -> jax.Array:  # N H W C+o -> N H W C+o
+        residual = CABs(*self.shared, count=self.cfg.num_cab, name="body")(x)
         return x + conv(residual, x.shape[-1], self.cfg.kernel_size, name="conv")
 
 
-class ORSNet(nn.Module):
-    """Original resolution subnetwork: three ORBs, each followed by a level of stage 2's features, never downsampled."""
+class ORSNet(Block):
+    """Original resolution subnetwork: three ORBs without downsampling; after each, a level of stage 2's features."""
 
-    cfg: MPRNetConfig
-    act: Callable
-    mean: Mean
-    orb: type[nn.Module] = ORB  # or a rematerialised one
+    orb: type[nn.Module] = ORB  # or nn.remat(ORB)
 
     @nn.compact
     def __call__(self, x: jax.Array, encoder: Pyramid, decoder: Pyramid) -> jax.Array:  # N H W C+o
         for i in range(3):
-            x = self.orb(self.cfg, self.act, self.mean, name=f"orb{i + 1}")(x)
+            x = self.orb(*self.shared, name=f"orb{i + 1}")(x)
             fused = self._fuse("enc", i, encoder[i], x.shape[-1]) + self._fuse("dec", i, decoder[i], x.shape[-1])
             for _ in range(i):
                 fused = Doubling()(fused)
@@ -333,10 +326,10 @@ class ORSNet(nn.Module):
         return x
 
     def _fuse(self, side: str, i: int, level: jax.Array, features: int) -> jax.Array:
-        """A level's way to the ORBs, at the level's own size: N H/2^i W/2^i C+is -> N H/2^i W/2^i C+o.
+        """Convolutions of a level's features for the ORBs, at its own size: N H/2^i W/2^i C+is -> N H/2^i W/2^i C+o.
 
-        In the paper's order each convolution follows an upsampling. They commute (see UpSample), so all convolutions
-        come first and the sum of both sides is upsampled once: the same result for a fraction of the work.
+        In the paper each convolution follows an upsampling. They commute (see UpSample), so here all convolutions come
+        first, and the sum of both sides is upsampled once: the same result with a fraction of the operations.
         """
         for j in range(i):
             step = self.cfg.n_feat + (i - 1 - j) * self.cfg.scale_unetfeats
@@ -345,21 +338,20 @@ class ORSNet(nn.Module):
 
 
 class MPRNet(nn.Module):
-    """The whole network: N H W 3 in about [0, 1] -> the three restored images [stage 3, stage 2, stage 1].
+    """The whole network: N H W 3 in about [0, 1] -> the restored images [stage 3, stage 2, stage 1], each N H W 3.
 
-    Outputs are float32 and not clipped. With `stages` 1 or 2, the later stages are not computed and not returned.
+    Outputs are float32 and not clipped. With `stages` 1 or 2, later stages are neither computed nor returned.
 
     Raises ValueError if H or W is not a multiple of 8.
     """
 
     cfg: MPRNetConfig
-    dtype: Any = jnp.float32  # of the features (float32 or bfloat16); images, and the sums that make them, are float32
-    window: int | None = None  # pixels, of the local means of TLC; None: global means, as in training
-    mean: Mean | None = None  # in place of either
-    # at the image's middle; exact_parts.py has others for parts of it
-    split: Callable[[jax.Array, int], jax.Array] = split
+    dtype: Any = jnp.float32  # of features: float32 or bfloat16; images and the sums that produce them are float32
+    window: int | None = None  # side of TLC's windows, pixels; None: global means, as in training
+    mean: Mean | None = None  # replaces both kinds of means
+    split: Callable[[jax.Array, int], jax.Array] = split  # replaceable, for images whose middle lies elsewhere
     merge: Callable[[jax.Array, int], jax.Array] = merge
-    remat: bool = False  # compute encoders, decoders and ORBs again for the gradient instead of keeping their features
+    remat: bool = False  # recompute the features of encoders, decoders and ORBs for the gradient, do not store them
 
     @nn.compact
     def __call__(self, image: jax.Array, stages: int = 3) -> list[jax.Array]:
@@ -367,7 +359,8 @@ class MPRNet(nn.Module):
         if c != 3 or h % SIZE_MULTIPLE or w % SIZE_MULTIPLE:
             raise ValueError(
                 f"MPRNet needs images N H W 3 with height and width that are multiples of {SIZE_MULTIPLE}, "
-                f"got {'x'.join(map(str, image.shape))}; pad the image first (tiles.pad_to_multiple)"
+                f"got {'x'.join(map(str, image.shape))}; "
+                "pad the image first (mprnet_jax.restoring.padding.pad_to_multiple)"
             )
         image = image.astype(jnp.float32)
         # One slope for all CABs, as in the official model.
@@ -381,8 +374,8 @@ class MPRNet(nn.Module):
             x = conv(x.astype(self.dtype), cfg.n_feat, cfg.kernel_size, name=f"shallow_feat{stage}_conv")
             return CAB(cfg, act, mean, name=f"shallow_feat{stage}_cab")(x)
 
-        # Stage 1 encodes four patches and decodes a top and a bottom half. A patch must not see its neighbour's
-        # mean, so patches stand on the batch axis.
+        # Stage 1 encodes four patches and decodes a top and a bottom half. Channel attention must not average over
+        # several patches, so patches are stacked along the batch axis.
         halves = self.split(image, axis=1)  # 2N H/2 W 3
         quarters = self.split(halves, axis=2)  # 4N H/2 W/2 3
         encoder1 = part(Encoder)(cfg, act, mean, name="stage1_encoder")(shallow(quarters, 1))
@@ -404,7 +397,7 @@ class MPRNet(nn.Module):
         if stages == 2:
             return outputs
 
-        # Stage 3 keeps the original resolution.
+        # Stage 3 works at the original resolution.
         joined = Concatenation()(shallow(image, 3), features2)
         joined = conv(joined, cfg.n_feat + cfg.scale_orsnetfeats, cfg.kernel_size, name="concat23")
         features3 = ORSNet(cfg, act, mean, part(ORB), name="stage3_orsnet")(joined, encoder2, decoder2)
@@ -417,30 +410,30 @@ PRESETS = {
     "deblurring": MPRNetConfig(n_feat=96, scale_unetfeats=48, scale_orsnetfeats=32),
     "denoising": MPRNetConfig(n_feat=80, scale_unetfeats=48, scale_orsnetfeats=32),
     "deraining": MPRNetConfig(n_feat=40, scale_unetfeats=20, scale_orsnetfeats=16),
-    # A size that circulates among people who retrain with little memory.
+    # A common size for retraining with little memory.
     "lite": MPRNetConfig(n_feat=40, scale_unetfeats=40, scale_orsnetfeats=32),
-    # Ours, for machines without a GPU; every width is a multiple of what CPU kernels like.
+    # Of this project, for machines without a GPU: widths are multiples of a vector register's 16 float32.
     "light": MPRNetConfig(n_feat=16, scale_unetfeats=16, scale_orsnetfeats=16, num_cab=4),
 }
 
 
 def abstract_params(cfg: MPRNetConfig) -> Params:
     """Shapes and dtypes of the parameters (jax.ShapeDtypeStruct leaves), without computing anything."""
-    return jax.tree.map(lambda leaf: leaf, _traced_params(cfg))  # a tree of the caller's own
+    return jax.tree.map(lambda leaf: leaf, _traced_params(cfg))  # a copy: the caller may change it
 
 
-@functools.cache  # tracing takes a third of a second, and a command asks more than once
+@functools.cache  # tracing takes a third of a second, and commands call this repeatedly
 def _traced_params(cfg: MPRNetConfig) -> Params:
     image = jax.ShapeDtypeStruct((1, SIZE_MULTIPLE, SIZE_MULTIPLE, 3), jnp.float32)
     key = jax.eval_shape(lambda: jax.random.key(0))
-    with jax.numpy_dtype_promotion("standard"):  # whatever the process is set to
+    with jax.numpy_dtype_promotion("standard"):  # also if the process is set to strict
         return jax.eval_shape(MPRNet(cfg).init, key, image)["params"]
 
 
 def init_params(cfg: MPRNetConfig, seed: int) -> Params:
-    """Parameters as `MPRNet.init` would draw them (not the same numbers), float32 NumPy leaves.
+    """Random parameters with the distribution of MPRNet.init (other numbers), float32 NumPy leaves.
 
-    `init` compiles a random draw for every shape, half a minute for the full network on a CPU; NumPy takes a second.
+    MPRNet.init compiles a program per shape, half a minute for the full network on a CPU; NumPy takes a second.
     """
     rng = np.random.default_rng(seed)
 

@@ -1,1 +1,1 @@
-"""Rewrites of the network for a kind of device: the same parameters, the same outputs, faster."""
+"""Rewrites of the network for a kind of device: same parameters, same outputs, faster."""

@@ -1,8 +1,8 @@
-"""The network as CPUs like it: the same function of the same parameters, in other shapes.
+"""Rewrites of the network for CPUs: same parameters, same outputs, faster layouts.
 
-XLA hands a CPU's convolutions to kernels that keep many output channels in vector registers. They are slow where the
-channels leave registers partly empty, so channels that are zero are added there, and where there are few channels at
-all, two pixels share the registers. Both are exact. docs/performance.md has the measurements.
+XLA's CPU kernels for convolutions keep output channels in vector registers, and are slow if the channels fill registers
+only partly: then zero channels are added, or, with very few channels, two pixels share the registers. Both are exact.
+docs/performance.md has the measurements.
 """
 
 import contextlib
@@ -19,28 +19,28 @@ import jax.numpy as jnp
 from mprnet_jax.model import Concatenation, MPRNetConfig
 from mprnet_jax.runtime.devices import cores
 
-# Channels of a 3 x 3 convolution -> more channels in less time, on AVX-512 (16 float32 in a register), jaxlib 0.10.
-# Others gain nothing, and without AVX-512 none does: with 8 in a register, multiples of 8 are as fast as those of 16.
+# Channels of a 3 x 3 convolution -> more channels that take less time, with AVX-512 (16 float32 per register), jaxlib
+# 0.10. Other widths gain nothing. Without AVX-512 none does: with 8 per register, multiples of 8 are as fast as of 16.
 FASTER_WIDTHS = {28: 32, 52: 64, 56: 64, 60: 64, 120: 128}
-# XLA's kernel takes one core for 40 channels, two for 48.
+# XLA's kernel uses one core for 40 channels, two for 48.
 FASTER_ON_SEVERAL_CORES = {**FASTER_WIDTHS, 40: 48}
-WIDE = 48  # channels, from which on XLA's kernel takes all cores
+WIDE = 48  # channels: from here on XLA's kernel uses all cores
 FEW_CHANNELS = 16  # of a convolution's input and output: one vector register of float32
-STRIP_PIXELS = 2048  # of the kernels' gradients: with their neighbourhoods, about a core's cache
-STRIPS_FROM = 16  # channels on both sides
+STRIP_PIXELS = 2048  # per strip of a kernel's gradient: with their neighbourhoods, about the size of a core's cache
+STRIPS_FROM = 16  # input and output channels: strips are used from here on
 LAYOUT = ("NHWC", "HWIO", "NHWC")
-TRANSPOSED = ("CHWN", "IHWO", "HWNC")  # of an input and an output, whose convolution is the kernel's gradient
+TRANSPOSED = ("CHWN", "IHWO", "HWNC")  # layouts in which input * output gradient is the kernel's gradient
 
 
 def faster_config(cfg: MPRNetConfig) -> MPRNetConfig:
-    """The sizes to compute a network in: `cfg`, or wider where that is faster."""
+    """The sizes to compute a network in: `cfg`, or wider ones if they are faster."""
     if not _wide_registers():
         return cfg
     c, s, o = cfg.n_feat, cfg.scale_unetfeats, cfg.scale_orsnetfeats
     widths = FASTER_ON_SEVERAL_CORES if _several_cores() else FASTER_WIDTHS
     faster = lambda channels: widths.get(channels, channels)
     wide = faster(c)
-    per_level = max(faster(c + s) - wide, -(-(c + 2 * s - wide) // 2), 0)  # no level may become narrower
+    per_level = max(faster(c + s) - wide, -(-(c + 2 * s - wide) // 2), 0)  # no level gets narrower than in cfg
     return dataclasses.replace(
         cfg, n_feat=wide, scale_unetfeats=per_level, scale_orsnetfeats=max(faster(c + o) - wide, 0)
     )
@@ -56,16 +56,16 @@ def _wide_registers() -> bool:
 
 
 def _several_cores() -> bool:
-    """Whether each device has more than one."""
+    """Whether each JAX device has more than one core."""
     return cores() > jax.local_device_count()
 
 
 def compiler_options(cfg: MPRNetConfig) -> dict[str, str]:
-    """What to compile a network with.
+    """XLA options to compile a network with.
 
-    XLA's default kernels (YNNPACK) take one core for most convolutions of few channels, and the older ones (Eigen) all.
-    The older ones need up to a quarter more of a core's time, so one core is better off with the default. Without
-    AVX-512, they are ahead on several cores for many channels, too.
+    XLA's default kernels (YNNPACK) use one core for most convolutions with few channels; the older ones (Eigen) use all
+    cores, but up to a quarter more CPU time. So devices of one core keep the default. Without AVX-512, the older ones
+    are also faster on several cores for wide networks.
     """
     without_default = {"xla_cpu_experimental_ynn_fusion_type": ""}
     narrow = cfg.n_feat + cfg.scale_orsnetfeats < WIDE
@@ -74,10 +74,9 @@ def compiler_options(cfg: MPRNetConfig) -> dict[str, str]:
 
 @contextlib.contextmanager
 def fast_convolutions() -> Iterator[None]:
-    """While the network is traced in this context, its convolutions and what they read are written in the forms that
-    CPUs run fastest.
+    """Context in which the network is traced with faster convolutions, PReLUs and concatenations.
 
-    Contexts that are entered later, like exact_parts.py's, see each layer as before.
+    Interceptors entered inside this context still see every layer unchanged.
     """
 
     activated = None  # the latest PReLU's output, and its input and slope
@@ -107,8 +106,7 @@ def fast_convolutions() -> Iterator[None]:
 def concatenate(x: jax.Array, y: jax.Array) -> jax.Array:
     """Channels of x, then of y: N H W C, N H W D -> N H W C+D.
 
-    As a sum of both with zeros: XLA copies concatenated channels pixel by pixel on one core, which takes six times as
-    long.
+    A sum of both, padded with zeros: XLA copies concatenated channels pixel by pixel on one core, six times as slow.
     """
     pad = lambda array, before, after: jnp.pad(array, [(0, 0)] * (array.ndim - 1) + [(before, after)])
     return pad(x, 0, y.shape[-1]) + pad(y, x.shape[-1], 0)
@@ -139,7 +137,7 @@ convolution.defvjp(_forward, _backward)
 
 @jax.custom_vjp
 def convolution_of_prelu(x: jax.Array, slope: jax.Array, kernel: jax.Array) -> jax.Array:
-    """`convolution` of a PReLU, which is computed again for the gradient: a quarter less of features to keep."""
+    """`convolution` of a PReLU, which is recomputed for the gradient: a quarter less of features to store."""
     return convolution(jax.nn.leaky_relu(x, slope), kernel)
 
 
@@ -149,7 +147,7 @@ def _forward_prelu(x: jax.Array, slope: jax.Array, kernel: jax.Array) -> tuple[j
 
 def _backward_prelu(saved: tuple, gradient: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     x, slope, kernel = saved
-    # leaky_relu(x, slope) in other words: XLA merges what is written alike, and would keep the forward pass's.
+    # Not leaky_relu(): XLA's CSE would merge it with the forward pass and keep that activation alive.
     again = x * jnp.where(x < 0, slope, 1)
     gradient, kernel_gradient = _backward((again, kernel), gradient)
     slope_gradient = jnp.sum(jnp.where(x < 0, x * gradient, 0))
@@ -160,8 +158,8 @@ convolution_of_prelu.defvjp(_forward_prelu, _backward_prelu)
 
 
 def _two_pixels_at_once(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """The convolution for even W: the kernel stands twice side by side in one that is a column wider and has 2 O
-    outputs; it moves two columns a step."""
+    """The convolution for even W, with stride 2 along W: one kernel that is a column wider and has 2 O outputs, made of
+    two shifted copies."""
     n, h, w, _ = x.shape
     k, _, _, features = kernel.shape
     first = jnp.pad(kernel, ((0, 0), (0, 1), (0, 0), (0, features)))
@@ -172,19 +170,19 @@ def _two_pixels_at_once(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _kernel_gradient(x: jax.Array, gradient: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Of the convolution by its kernel: gradient (O pixels) times neighbourhoods (pixels k k C), some rows at a time.
+    """Gradient of the convolution by its kernel, k k C O: output gradient (O, pixels) times neighbourhoods (pixels,
+    k k C), summed over strips of rows.
 
-    XLA's own convolution for it runs at a quarter to a half of this speed, where a device has one image with few
-    channels at a sixth; all rows at once would not fit in the cache.
+    XLA's own convolution runs at a quarter to a half of this speed, for one image with few channels at a sixth. All
+    rows at once would not fit in the cache.
     """
     n, h, w, channels = x.shape
     k, features = kernel.shape[0], kernel.shape[3]
-    if min(channels, features) < STRIPS_FROM:  # the first and the last convolution: little work
+    if min(channels, features) < STRIPS_FROM:  # the first and the last convolution: few operations
         around = [(k // 2, k // 2)] * 2
         return jax.lax.conv_general_dilated(x, gradient, (1, 1), around, dimension_numbers=TRANSPOSED)
     rows = next(rows for rows in (8, 4, 2, 1) if h % rows == 0 and (n * rows * w <= STRIP_PIXELS or rows == 1))
-    # Zero, which XLA does not know before it has the gradient. It would else keep a padded copy of every layer's input
-    # from the forward pass on.
+    # A zero that depends on the gradient, so that XLA cannot pad x in the forward pass and store the copy until here.
     zero = jnp.minimum(jnp.abs(gradient[0, 0, 0, 0]), 0).astype(x.dtype)
     edge = (k // 2, k // 2, 0)
     padded = jax.lax.pad(x, zero, ((0, 0, 0), edge, edge, (0, 0, 0)))

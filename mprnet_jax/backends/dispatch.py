@@ -1,6 +1,6 @@
-"""The network as the machine likes it: the same function of the same parameters, in other sizes and forms.
+"""Selects the rewrites of the network for this machine's devices: same parameters, same outputs, faster.
 
-What CPUs and GPUs like stands in cpu.py and gpu.py; elsewhere (TPUs) the network stays as model.py has it.
+cpu.py and gpu.py hold the rewrites; on other platforms (TPUs) the network of model.py is used unchanged.
 """
 
 import contextlib
@@ -15,11 +15,11 @@ from mprnet_jax.backends import cpu, gpu
 from mprnet_jax.model import MPRNet, MPRNetConfig, Params, abstract_params
 from mprnet_jax.runtime import memory
 
-CONCATENATING = ("concat12", "concat23")  # convolutions that read two groups of n_feat channels
+CONCATENATING = ("concat12", "concat23")  # convolutions whose input is two concatenated groups of n_feat channels
 
 
 def faster_config(cfg: MPRNetConfig, dtype: str) -> MPRNetConfig:
-    """The sizes to compute a network in, with features of a dtype: `cfg`, or wider where that is faster."""
+    """The sizes to compute a network in, with features of a dtype: `cfg`, or wider ones if they are faster."""
     match jax.default_backend():
         case "cpu":
             return cpu.faster_config(cfg)
@@ -29,7 +29,7 @@ def faster_config(cfg: MPRNetConfig, dtype: str) -> MPRNetConfig:
 
 
 def fast_layers() -> contextlib.AbstractContextManager[None]:
-    """While the network is traced in this context, its layers are written in the forms that run fastest."""
+    """Context in which the network is traced with the fastest form of each layer."""
     match jax.default_backend():
         case "cpu":
             return cpu.fast_convolutions()
@@ -39,7 +39,7 @@ def fast_layers() -> contextlib.AbstractContextManager[None]:
 
 
 def compiler_options(cfg: MPRNetConfig) -> dict[str, str]:
-    """What to compile a network with that restores."""
+    """XLA options to compile a restoring network with."""
     return cpu.compiler_options(cfg) if jax.default_backend() == "cpu" else {}
 
 
@@ -49,9 +49,9 @@ ONEDNN_CALL = "__onednn$convolution"
 
 @functools.cache
 def has_onednn_convolutions() -> bool:
-    """Whether this XLA, with ONEDNN_OPTIONS, turns convolutions in bfloat16 on CPUs into calls of oneDNN.
+    """Whether XLA with ONEDNN_OPTIONS compiles bfloat16 convolutions on CPUs to calls of oneDNN.
 
-    It is asked by compiling one: the options are experimental, and versions without the pass take them silently.
+    Found by compiling one: the options are experimental, and versions without the pass ignore them silently.
     """
     if jax.default_backend() != "cpu":
         return False
@@ -65,15 +65,16 @@ def has_onednn_convolutions() -> bool:
 
 
 def training_options(dtype: str) -> dict[str, str | bool]:
-    """What to compile a training step with that computes in a dtype: oneDNN for bfloat16 where there is one.
+    """XLA options to compile a training step with, for features of a dtype: oneDNN for bfloat16 if available.
 
-    Its programs are not kept in the compile cache (jaxlib 0.12), which float32 would lose more by than it gains.
+    Not for float32: programs with oneDNN calls are not stored in the compile cache (jaxlib 0.12), which would cost more
+    than oneDNN gains.
     """
     return dict(ONEDNN_OPTIONS) if dtype == "bfloat16" and has_onednn_convolutions() else {}
 
 
 def apply(model: MPRNet, params: Params, images: jax.Array) -> list[jax.Array]:
-    """What model.apply gives, traced as the machine likes it; to be called under jit. It may be differentiated."""
+    """model.apply with the rewrites for this machine: N H W 3 -> list of N H W 3. Call under jit; differentiable."""
     cfg = faster_config(model.cfg, jnp.dtype(model.dtype).name)
     wide = widen(params, cfg)
     with fast_layers():
@@ -81,36 +82,35 @@ def apply(model: MPRNet, params: Params, images: jax.Array) -> list[jax.Array]:
 
 
 def pack_params(params: Params, cfg: MPRNetConfig, dtype: str) -> Params:
-    """The parameters as programs that restore take them, in the sizes of faster_config; arrays, or shapes in
+    """Parameters in the sizes of faster_config and the layout of restoring programs; arrays, or shapes under
     jax.eval_shape."""
     wide = widen(params, cfg)
     return gpu.pack_params(wide, dtype) if jax.default_backend() == "gpu" else wide
 
 
 def unpack_params(packed: Params) -> Params:
-    """The parameters as the network takes them, within a program."""
+    """Undo pack_params inside a program: the parameters as the network takes them."""
     return gpu.unpack_params(packed) if jax.default_backend() == "gpu" else packed
 
 
 def widen(params: Params, cfg: MPRNetConfig) -> Params:
-    """The parameters of a network in the sizes `cfg`, which differ from its own in faster_config's way.
+    """The parameters padded with zeros to the sizes `cfg`, which must come from faster_config.
 
-    Zeros are added to the kernels, so the added channels are zero everywhere: nothing here has a bias, PReLU(0) = 0,
-    and the channel attention multiplies a zero by something.
+    The added channels are zero in every layer: there are no biases, PReLU(0) = 0, and channel attention multiplies.
     """
 
     def pad(path: tuple, array: Any, wanted: jax.ShapeDtypeStruct) -> Any:
         if array.shape == wanted.shape:
             return array
         numpy = jnp if isinstance(array, jax.core.Tracer) else np
-        if path[0].key in CONCATENATING:  # its input's channels: two halves, each with zeros of its own
+        if path[0].key in CONCATENATING:  # the input's channels are two groups; pad each
             k, _, channels, features = array.shape
             halves = array.reshape(k, k, 2, channels // 2, features)
             missing = (wanted.shape[2] - channels) // 2, wanted.shape[3] - features
             padded = numpy.pad(halves, ((0, 0), (0, 0), (0, 0), (0, missing[0]), (0, missing[1])))
             return padded.reshape(wanted.shape)
         missing = [(0, more - size) for size, more in zip(array.shape, wanted.shape, strict=True)]
-        # Not jnp for arrays that are there: it would compile a program for every shape.
+        # NumPy for concrete arrays: jnp would compile a program for every shape.
         return numpy.pad(array, missing)
 
     return jax.tree_util.tree_map_with_path(pad, params, abstract_params(cfg))
@@ -119,9 +119,9 @@ def widen(params: Params, cfg: MPRNetConfig) -> Params:
 def compile_with_options(
     lowered: jax.stages.Lowered, options: dict[str, str | bool] | None = None
 ) -> jax.stages.Compiled:
-    """Compile, without the options if this version of XLA does not know one: it renames what is experimental.
+    """Compile with XLA options, or without any if this version of XLA does not know one of them.
 
-    The compiler's memory is free afterwards: the program may need it.
+    The compiler's memory is returned to the system afterwards, since the program may need it.
     """
     try:
         return lowered.compile(compiler_options=options)

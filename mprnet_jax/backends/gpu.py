@@ -1,4 +1,4 @@
-"""The network as GPUs like it: the same function of the same parameters. docs/performance.md has the measurements."""
+"""Rewrites of the network for GPUs: same parameters, same outputs. docs/performance.md has the measurements."""
 
 import contextlib
 import dataclasses
@@ -11,11 +11,11 @@ import jax.numpy as jnp
 
 from mprnet_jax.model import MPRNetConfig, Params
 
-MULTIPLE = 8  # of channels, that tensor cores take bfloat16 in; others are copied to padded tensors first
+MULTIPLE = 8  # channels: cuDNN copies bfloat16 tensors with other numbers to padded ones before using tensor cores
 
 
 def faster_config(cfg: MPRNetConfig, dtype: str) -> MPRNetConfig:
-    """The sizes to compute a network in: `cfg`, or wider where that is faster."""
+    """The sizes to compute a network in: `cfg`, or wider ones if they are faster."""
     if dtype != "bfloat16":
         return cfg
     up = lambda channels: -(-channels // MULTIPLE) * MULTIPLE
@@ -24,20 +24,21 @@ def faster_config(cfg: MPRNetConfig, dtype: str) -> MPRNetConfig:
 
 
 def pack_params(params: Params, dtype: str) -> Params:
-    """Parameters as programs take them, for features of a dtype: kernels in that dtype and as O H W I, which cuDNN
-    reads. As the network has them, each would be cast and transposed by a kernel of its own whenever it is used."""
+    """Cast kernels to the features' dtype and transpose them to cuDNN's O H W I once; XLA would do it at every use."""
     return jax.tree.map(lambda leaf: leaf.astype(dtype).transpose(3, 0, 1, 2) if leaf.ndim == 4 else leaf, params)
 
 
 def unpack_params(packed: Params) -> Params:
-    """Undo pack_params, but for the dtype; in a program it costs nothing, as XLA takes it for another name."""
+    """Undo pack_params, except for the dtype; free inside a program, where XLA only changes the layout's label."""
     return jax.tree.map(lambda leaf: leaf.transpose(1, 2, 3, 0) if leaf.ndim == 4 else leaf, packed)
 
 
 @contextlib.contextmanager
 def fast_convolutions() -> Iterator[None]:
-    """While the network is traced in this context, the convolutions of channel attention's means, which are one pixel
-    large, are written as sums: they fuse with what is around them, while each would be four kernels."""
+    """Context in which 1 x 1 convolutions of one pixel (of channel attention's means) are traced as sums.
+
+    Sums fuse with their neighbours; as a convolution each would be four GPU kernels.
+    """
 
     def convolve(call: Callable, args: tuple, kwargs: dict[str, Any], context: nn.module.InterceptorContext) -> Any:
         module = context.module
@@ -53,6 +54,6 @@ def fast_convolutions() -> Iterator[None]:
 
 
 def pixel_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """1 x 1 convolution of one pixel: N 1 1 C, 1 1 C O -> N 1 1 O, summed in float32."""
+    """1 x 1 convolution of one pixel, summed in float32: N 1 1 C and 1 1 C O -> N 1 1 O."""
     products = x[..., None].astype(jnp.float32) * kernel[None].astype(jnp.float32)
     return jnp.sum(products, axis=-2).astype(x.dtype)

@@ -1,1 +1,1 @@
-"""The machine: its devices, its memory, compiled programs kept between runs, runs of several processes."""
+"""The machine: devices, memory, the compile cache, runs of several processes."""

@@ -1,6 +1,6 @@
-"""JAX's compile cache in the user's cache folder, so that the second start of a command compiles nothing.
+"""JAX's persistent compile cache in the user's cache folder, so that the second run of a command compiles nothing.
 
-For commands only: a library leaves the settings of its user's process alone.
+Only for commands: a library must not change global settings of the process.
 """
 
 import hashlib
@@ -13,19 +13,19 @@ from pathlib import Path
 import jax
 import jaxlib
 
-LIMIT_BYTES = 2**30  # of all that is kept; a program of the network takes about 1 MB on a CPU
-MIN_COMPILE_SECONDS = 0.3  # reading back what compiled sooner would save nothing
+LIMIT_BYTES = 2**30  # of the whole cache; a program of the network takes about 1 MB on a CPU
+MIN_COMPILE_SECONDS = 0.3  # reading a program that compiled faster would save nothing
 
 
 def use_compile_cache(limit_bytes: int = LIMIT_BYTES) -> Path | None:
-    """Keep compiled programs from one start to the next, and return their folder.
+    """Turn the cache on and return its folder. Call it before anything is compiled.
 
-    The folder is $XDG_CACHE_HOME/mprnet_jax (~/.cache/mprnet_jax), or what JAX_COMPILATION_CACHE_DIR says. What was
-    not used for longest is removed where the folder has grown over `limit_bytes`. Call it before anything is compiled.
+    The folder is that of JAX_COMPILATION_CACHE_DIR, otherwise $XDG_CACHE_HOME/mprnet_jax (~/.cache/mprnet_jax). If it
+    is larger than `limit_bytes`, the least recently used files are removed.
 
-    None, and nothing changes, if the folder cannot be written: a cache is never worth a restoration.
+    Returns None and changes nothing if the folder cannot be written: commands also work without a cache.
     """
-    if jax.config.jax_compilation_cache_dir is not None:  # the user's own; its size is the user's business
+    if jax.config.jax_compilation_cache_dir is not None:  # the user's own folder: not limited
         return Path(jax.config.jax_compilation_cache_dir)
     try:
         root = cache_root()
@@ -35,29 +35,29 @@ def use_compile_cache(limit_bytes: int = LIMIT_BYTES) -> Path | None:
         probe.touch(exist_ok=False)
         probe.unlink()
         prune(root, limit_bytes)
-    except (OSError, RuntimeError):  # RuntimeError: nobody's home
+    except (OSError, RuntimeError):  # RuntimeError: there is no home folder
         return None
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", MIN_COMPILE_SECONDS)
-    # A full disk, or an entry that another process removed or was killed over: JAX compiles, as without a cache.
+    # After a full disk, a removed or a damaged entry JAX compiles as without a cache.
     warnings.filterwarnings("ignore", message="Error (reading|writing) persistent compilation cache entry")
     return folder
 
 
 def cache_root() -> Path:
-    """Where this user's programs keep what can be made again, by the XDG base directory specification."""
+    """This package's folder in the user's cache folder, by the XDG base directory specification."""
     named = os.environ.get("XDG_CACHE_HOME", "")
     root = Path(named) if os.path.isabs(named) else Path.home() / ".cache"
     return root / "mprnet_jax"
 
 
 def prune(root: Path, limit_bytes: int) -> None:
-    """Remove files below root, those first that were not used for longest, until the others fit in limit_bytes."""
+    """Remove the least recently used files below root until the rest fits in limit_bytes."""
     entries = []
     for path in root.rglob("*"):
         try:
             status = path.stat()
-        except FileNotFoundError:  # another process prunes, too
+        except FileNotFoundError:  # removed by another process
             continue
         if path.is_file():
             entries.append((max(status.st_atime, status.st_mtime), status.st_size, path))
@@ -70,8 +70,8 @@ def prune(root: Path, limit_bytes: int) -> None:
 
 
 def _processor() -> str:
-    """Names what XLA compiles for on a CPU. JAX's own key does not: a home folder that machines share would hand one
-    machine the instructions of another."""
+    """Hash of the CPU's instruction sets. JAX's own cache key leaves them out, so machines with one home folder would
+    run each other's programs, with instructions that they lack."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""What a process may use of the machine's processor, and how JAX sees it."""
+"""CPU cores that the process may use, and JAX's devices."""
 
 import contextlib
 import os
@@ -8,31 +8,31 @@ import jax
 from mprnet_jax.runtime.jax_settings import check_devices
 from mprnet_jax.support.errors import UserError
 
-PICTURES_A_CORE = 4  # from so many on, compiling for each core pays
+PICTURES_A_CORE = 4  # with at least so many, compiling for each core pays
 
 
 def cores() -> int:
-    """Processor cores that this process may use."""
+    """Number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def make_devices_of_cores(count: int) -> None:
-    """Let the processor be `count` devices that share its cores: XLA runs much of a network on one core at a time.
+    """Let JAX see the CPU as `count` devices: XLA runs much of a network on one core at a time.
 
-    Must come before anything that uses a device; after it, nothing changes. Leaves a number that was asked for
-    otherwise, and does nothing to GPUs and TPUs.
+    Call it before anything uses a device; later it has no effect. A number set by the user (jax_num_cpu_devices,
+    XLA_FLAGS) is kept. GPUs and TPUs are not affected.
     """
     asked_for = jax.config.jax_num_cpu_devices > 0 or "host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if not asked_for and count > 1:
-        with contextlib.suppress(RuntimeError):  # JAX has its devices already
+        with contextlib.suppress(RuntimeError):  # JAX has already started its devices
             jax.config.update("jax_num_cpu_devices", count)
 
 
 def find_devices(count: int | None, pictures: int) -> tuple[int, ...]:
-    """The local devices to use for a number of pictures. A CPU is one, which all cores share, or one for each core if
-    there are many pictures: each is restored on one core then, which takes less of them in all.
+    """Indices of the local devices to use for a number of pictures; `count`: that many, None: as many as pay.
 
-    Raises UserError if there are not so many.
+    A CPU is one device with all cores, or with many pictures one device per core: each picture is then restored on one
+    core, which needs less CPU time in total. Raises UserError if there are fewer devices than `count`.
     """
     on_cpu = count or (cores() if pictures >= PICTURES_A_CORE * cores() else 1)
     make_devices_of_cores(on_cpu)

@@ -1,14 +1,14 @@
-"""Huge pages for a command that takes and gives back much memory; it needs no JAX, so that a restart comes first."""
+"""Huge pages for commands that allocate and free much memory. Imports no JAX, so that re-executing comes first."""
 
 import os
 import sys
 
 
 def restart_with_huge_pages() -> None:
-    """Start this very command anew, once, with a C library that asks the system for huge pages; first thing in it.
+    """Re-execute this command once with glibc's huge pages; call it first thing.
 
-    XLA takes the memory of a training step from the system and gives it back at every step: in pages of 4 KB, a tenth
-    of the step on a CPU. glibc reads the setting only when a process starts. A GLIBC_TUNABLES of the user's stays.
+    XLA allocates and frees the memory of every training step; with pages of 4 KB that takes a tenth of the step on a
+    CPU. glibc reads the setting only at process start. If the user has set GLIBC_TUNABLES, nothing is done.
     """
     if sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ:
         sys.stdout.flush()

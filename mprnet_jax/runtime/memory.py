@@ -1,4 +1,4 @@
-"""How much memory there is, and how much a compiled program takes."""
+"""Free memory, memory that a compiled program needs, and returning memory to the system."""
 
 import ctypes
 import sys
@@ -7,12 +7,12 @@ from typing import Any
 
 import jax
 
-# Of what is free, the share that a program may take: the rest is for the photo itself and for everybody else.
+# Fraction of the free memory that a program may use; the rest is for the photo itself and other programs.
 SHARE = 0.6
 
 
 def available_bytes() -> int:
-    """Free memory of the first device: its own if it has some, else the machine's (and the container's, if less)."""
+    """Free memory of the first device: its own, or the machine's for a CPU (limited by the container's), in bytes."""
     stats = jax.local_devices()[0].memory_stats()
     if stats and "bytes_limit" in stats:
         return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
@@ -31,23 +31,23 @@ def available_bytes() -> int:
 
 
 def needed_bytes(compiled: Any) -> int:
-    """Memory that a compiled program takes while it runs, beyond its arguments, as XLA plans it."""
+    """Memory in bytes that a compiled program needs while it runs, besides its arguments, by XLA's plan."""
     analysis = compiled.memory_analysis()
     return analysis.temp_size_in_bytes + analysis.output_size_in_bytes
 
 
 def return_freed() -> None:
-    """Let the system have what is freed. Linux's C library keeps it for later: after XLA's compiler, up to 1.5 GB."""
+    """Return freed memory to the system. glibc keeps it otherwise: up to 1.5 GB after compiling with XLA."""
     if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none, and keep less
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none and keep less memory
         if trim is not None:
             trim(0)
 
 
 def forget_traces() -> None:
-    """Let go of what JAX keeps to compile functions again, and let the system have it: 150 MB after a training step.
+    """Drop JAX's caches of traced functions and return their memory to the system: 150 MB after a training step.
 
-    Compiled programs that somebody holds stay; a jitted function that is called again is traced again.
+    Compiled programs that are still referenced are kept; a jitted function that is called again is traced again.
     """
     jax.clear_caches()
     return_freed()
