@@ -52,6 +52,7 @@ def check_address(host: str, port: int) -> None:
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command's options."""
     parser = Parser(
         prog=f"python -m {COMMAND}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -168,6 +169,7 @@ def serve(args: argparse.Namespace) -> bool:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    """Parse the options and serve the page until Ctrl-C."""
     args = parse_args(argv)
     if not args.no_compile_cache:
         use_compile_cache()

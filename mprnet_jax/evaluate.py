@@ -39,6 +39,7 @@ DND needs h5py, RealBlur needs OpenCV: pip install 'mprnet_jax[evaluate]'
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command's options."""
     parser = Parser(
         prog=f"python -m {COMMAND}",
         description="Score restored images by the protocols of the MPRNet paper, and look at them.",
@@ -94,6 +95,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    """Parse the options, evaluate or compare, and print the table."""
     args = parse_args(argv)
     with exit_on_user_error(COMMAND):
         if args.compare:

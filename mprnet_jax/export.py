@@ -116,6 +116,7 @@ def _report(path: Path, form: Format, format: str, bundle: Bundle, stages: int, 
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command's options."""
     parser = Parser(
         prog=f"python -m {COMMAND}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -145,6 +146,7 @@ difference to the JAX network, versions, SHA-256). Needs: pip install 'mprnet_ja
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    """Parse the options and write the export."""
     args = parse_args(argv)
     if not args.no_compile_cache:
         use_compile_cache()

@@ -59,6 +59,7 @@ class ListModels(argparse.Action):
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command's options."""
     parser = Parser(
         prog=f"python -m {COMMAND}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -140,6 +141,7 @@ def restore(args: argparse.Namespace) -> Summary:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    """Parse the options and restore."""
     args = parse_args(argv)
     with exit_on_user_error(COMMAND):
         summary = restore(args)

@@ -10,64 +10,6 @@ MOST_LINES = 460  # of a file
 MOST_MODULES = 14  # of a package, beside __init__
 MOST_AT_THE_TOP = 8  # files of mprnet_jax/ itself
 
-# Names of other packages whose docstrings are missing. Only ever shorter.
-UNDOCUMENTED = frozenset(
-    [
-        "batch.jobs.Job.is_video",
-        "batch.ray_workers.Worker.restore",
-        "checkpoints.pretrained.ShippedModel.path",
-        "data.build.main",
-        "data.pipeline.CropAndAugment.random_map",
-        "data.pipeline.to_float",
-        "data.prepare.sidd_patches.Photo",
-        "data.prepare.tfds_builders.GoPro",
-        "data.prepare.tfds_builders.HIDE",
-        "data.prepare.tfds_builders.Rain13K",
-        "data.prepare.tfds_builders.RealBlurJ",
-        "data.prepare.tfds_builders.RealBlurR",
-        "data.sources.source.CleanPhotos.names",
-        "data.sources.source.CleanPhotos.read",
-        "data.sources.source.CleanPhotos.subset",
-        "data.sources.source.Pairs.names",
-        "data.sources.source.Pairs.read",
-        "data.sources.source.Pairs.subset",
-        "data.sources.tfds.TfdsPairs.names",
-        "data.sources.tfds.TfdsPairs.read",
-        "data.sources.tfds.TfdsPairs.subset",
-        "demo.main",
-        "demo.parse_args",
-        "evaluate.main",
-        "evaluate.parse_args",
-        "evaluation.tables.options_text",
-        "export.main",
-        "export.parse_args",
-        "images.headers.Header.mode",
-        "images.headers.Header.size",
-        "infer.main",
-        "infer.parse_args",
-        "interchange.stablehlo.write",
-        "restoring.executables.ProgramKey.pixels",
-        "support.command_line.Parser.error",
-        "support.command_line.Parser.parse_known_args",
-        "support.streams.GuardedStream.flush",
-        "support.streams.GuardedStream.write",
-        "training.log.JsonLines.close",
-        "training.log.JsonLines.write",
-        "training.log.Log.write",
-        "training.log.Sink.close",
-        "training.log.Sink.write",
-        "training.log.TensorBoard.close",
-        "training.log.TensorBoard.show",
-        "training.log.TensorBoard.write",
-        "training.loop.Loop.close_batches",
-        "training.loop.Loop.due",
-        "web.photos.Limits.bytes",
-        "web.photos.Limits.pixels",
-        "web.photos.size",
-        "web.store.Store.end_all",
-    ]
-)
-
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -93,7 +35,7 @@ def test_every_module_and_public_name_has_a_docstring():
     for path in MODULES:
         for name, node in public(path):
             (documented if ast.get_docstring(node) else missing).add(name)
-    assert missing - UNDOCUMENTED == set()
+    assert missing == set()
     assert {
         "model.MPRNet",
         "model.upsample",

@@ -22,6 +22,7 @@ class ShippedModel:
 
     @property
     def path(self) -> Path:
+        """The bundle's folder in the package."""
         return WEIGHTS / self.name
 
 

@@ -114,6 +114,7 @@ def _require_room(manual_dir: Path, data_dir: Path) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    """Parse the options, then build the data set."""
     parser = Parser(
         prog=f"python -m {COMMAND}", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -37,9 +37,11 @@ class CropAndAugment(grain.transforms.RandomMap):
         self.saturation = saturation
 
     def random_map(self, drawn: Drawn, rng: np.random.Generator) -> Drawn:
+        """What Grain calls for each example, with a generator of its own."""
         return drawn._replace(example=self.augment(drawn.example, rng))
 
     def augment(self, example: Example, rng: np.random.Generator) -> Example:
+        """A random crop in a random orientation; of clean pictures also degraded."""
         target = example["target"]
         top, left = draw_crop(target.shape, self.patch_size, rng)
         turn = int(rng.integers(ORIENTATIONS))

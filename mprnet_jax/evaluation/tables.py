@@ -17,6 +17,7 @@ def number(column: str, value: float | None, signed: bool = False) -> str:
 
 
 def options_text(options: dict[str, object]) -> str:
+    """Options of a run as text for a table."""
     return ", ".join(f"{key} {value}" for key, value in options.items())
 
 

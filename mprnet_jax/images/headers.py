@@ -36,10 +36,12 @@ class Header:
 
     @property
     def size(self) -> str:
+        """Width x height, for people."""
         return f"{self.width}x{self.height}"
 
     @property
     def mode(self) -> str:
+        """Colours and depth, for people: "RGB, 8 bits"."""
         return self.kind if self.bits <= 8 else f"{self.kind} of {self.bits} bits"
 
 

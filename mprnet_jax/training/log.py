@@ -49,12 +49,14 @@ def read_log(path: str | Path) -> list[Line]:
 class Sink(Protocol):
     """A place that measured values go to."""
 
-    def write(self, step: int, line: Line) -> None: ...
+    def write(self, step: int, line: Line) -> None:
+        """Keep what was measured at a step."""
 
     def show(self, step: int, strips: Sequence[np.ndarray], name: str = "") -> None:
         """Take pictures, each H W 3 uint8, of a validation set that has a name where there are several."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Nothing more will be written."""
 
 
 class JsonLines:
@@ -88,6 +90,7 @@ class JsonLines:
         )
 
     def write(self, step: int, line: Line) -> None:
+        """Append a line."""
         try:
             if self._is_elsewhere():
                 self._file.close()
@@ -100,6 +103,7 @@ class JsonLines:
         """A line of JSON holds no pictures."""
 
     def close(self) -> None:
+        """Close the file."""
         try:
             self._file.close()
         except OSError as error:  # what write() could not flush
@@ -116,12 +120,14 @@ class TensorBoard:
         self._writer = module.SummaryWriter(str(workdir / "tensorboard"), purge_step=start + 1 if start else None)
 
     def write(self, step: int, line: Line) -> None:
+        """Keep what was measured at a step as scalars."""
         of_set = f"/{line['set']}" if "set" in line else ""
         for name, value in line.items():
             if not isinstance(value, str):
                 self._writer.add_scalar(f"{name}{of_set}", value, step)
 
     def show(self, step: int, strips: Sequence[np.ndarray], name: str = "") -> None:
+        """Keep strips of the validation as pictures."""
         of_set = f"{name}/" if name else ""
         for number, strip in enumerate(strips):
             tag = f"input_stage1_stage2_stage3_target/{of_set}{number}"
@@ -129,6 +135,7 @@ class TensorBoard:
         self._writer.flush()
 
     def close(self) -> None:
+        """Close the event file."""
         self._writer.close()
 
 
@@ -141,6 +148,7 @@ class Log:
         self._shown: dict[str, str] = {}
 
     def write(self, step: int, **measured: float | str) -> None:
+        """Write what was measured at a step to every sink."""
         line = {k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in measured.items()}
         for sink in self._sinks:
             sink.write(step, line)

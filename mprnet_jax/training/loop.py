@@ -194,6 +194,7 @@ class Loop:
         )
 
     def close_batches(self) -> None:
+        """Stop the threads and processes that prepare batches."""
         if self.batches is not None:
             self.batches.close()
             self.batches = None
@@ -287,6 +288,7 @@ class Loop:
         self.flags.publish(bool(stop), self.clock.progress(), self.clock.cost("change"))
 
     def due(self, step: int, at: Position) -> Due:
+        """Whether something that happens every so many steps is due at this one."""
         config = self.config
         logs = step % config.log_every == 0 or at.is_last
         return Due(

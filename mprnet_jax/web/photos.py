@@ -26,10 +26,12 @@ class Limits:
 
     @property
     def pixels(self) -> int:
+        """Largest picture in pixels."""
         return round(self.megapixels * 1e6)
 
     @property
     def bytes(self) -> int:
+        """Largest upload in bytes."""
         return round(self.megabytes * 1e6)
 
 
@@ -74,6 +76,7 @@ def write_shown(picture: Picture, path: Path) -> None:
 
 
 def size(picture: Picture) -> str:
+    """Width x height of a picture, for people."""
     height, width, _ = picture.pixels.shape
     return f"{width} x {height} pixels"
 

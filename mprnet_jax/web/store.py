@@ -89,6 +89,7 @@ class Store:
                 upload.parent.rmdir()
 
     def end_all(self) -> None:
+        """End every visit and delete its photos."""
         for session in list(self._visits):
             self.end(session)
 

@@ -30,6 +30,8 @@ class Cutting:
 
 @dataclasses.dataclass(frozen=True)
 class Photo:
+    """A pair of SIDD: a noisy photo and its ground truth."""
+
     name: str  # 0001_010: scene first, which the split by scene relies on
     noisy: Path
     clean: Path

@@ -129,6 +129,8 @@ def find_split(manual: Path, name: str, split: str) -> layouts.Layout | None:
 
 
 class GoPro(PairsBuilder):
+    """Motion blur: GoPro (Nah et al., CVPR 2017)."""
+
     name = "gopro"
     TITLE, FOLDER = "GoPro (motion deblurring)", "GoPro"
     HOMEPAGE = "https://seungjunnah.github.io/Datasets/gopro"
@@ -137,6 +139,8 @@ class GoPro(PairsBuilder):
 
 
 class HIDE(PairsBuilder):
+    """Motion blur of people: HIDE (Shen et al., ICCV 2019)."""
+
     name = "hide"
     TITLE, FOLDER = "HIDE (motion deblurring of people)", "HIDE"
     HOMEPAGE = "https://github.com/joanshen0508/HA_deblur"
@@ -145,6 +149,8 @@ class HIDE(PairsBuilder):
 
 
 class RealBlurJ(PairsBuilder):
+    """Real blur, JPEGs of the camera: RealBlur (Rim et al., ECCV 2020)."""
+
     name = "realblur_j"
     AUTHORS = "RealBlur/RealBlur_J_train_list.txt and RealBlur_J_test_list.txt, beside the folders that they name"
     TITLE, FOLDER = "RealBlur-J (blur of real cameras, JPEG)", "RealBlur_J"
@@ -153,6 +159,8 @@ class RealBlurJ(PairsBuilder):
 
 
 class RealBlurR(PairsBuilder):
+    """Real blur, from the camera's raw files: RealBlur (Rim et al., ECCV 2020)."""
+
     name = "realblur_r"
     AUTHORS = "RealBlur/RealBlur_R_train_list.txt and RealBlur_R_test_list.txt, beside the folders that they name"
     TITLE, FOLDER = "RealBlur-R (blur of real cameras, raw)", "RealBlur_R"
@@ -171,6 +179,8 @@ class SIDD(PairsBuilder):
 
 
 class Rain13K(PairsBuilder):
+    """Rain: the 13,712 training pairs of MSPFN (CVPR 2020) and the five test sets."""
+
     name = "rain13k"
     TITLE, FOLDER = "Rain13K (rain streaks) and its five test sets", "Rain13K"
     HOMEPAGE = "https://github.com/swz30/MPRNet"

@@ -62,12 +62,15 @@ class CleanPhotos:
 
     @property
     def names(self) -> list[str]:
+        """Stems of the files."""
         return [path.stem for path in self.paths]
 
     def read(self, picture: int) -> Example:
+        """{"target"}: H W 3 uint8. Raises UserError that names the file."""
         return {"target": images.read(self.paths[picture])}
 
     def subset(self, pictures: Sequence[int]) -> "CleanPhotos":
+        """Some of the pictures, by their numbers."""
         return CleanPhotos([self.paths[i] for i in pictures], self.crops)
 
     def __repr__(self) -> str:
@@ -85,13 +88,16 @@ class Pairs:
 
     @property
     def names(self) -> list[str]:
+        """Stems of the pairs."""
         return [pair.name for pair in self.pairs]
 
     def read(self, picture: int) -> Example:
+        """{"input", "target"}: H W 3 uint8 of one size. Raises UserError that names the file."""
         pair = self.pairs[picture]
         return of_one_size({"input": images.read(pair.input), "target": images.read(pair.target)}, str(pair.input))
 
     def subset(self, pictures: Sequence[int]) -> "Pairs":
+        """Some of the pairs, by their numbers."""
         return Pairs([self.pairs[i] for i in pictures], self.crops)
 
     def __repr__(self) -> str:

@@ -62,15 +62,18 @@ class TfdsPairs:
 
     @property
     def names(self) -> list[str]:
+        """Names of the pairs, as the data set was built with."""
         return [self._all_names[i] for i in self.pictures]
 
     def read(self, picture: int) -> Example:
+        """{"input", "target"}: H W 3 uint8 of one size. Raises UserError that names the pair."""
         index = self.pictures[picture]
         name = f"{self.directory.parent.name}, {self.split}, {self._all_names[index]}"
         record = self._records[index]
         return of_one_size({side: _decode(record[side], f"{name}, {side}") for side in ("input", "target")}, name)
 
     def subset(self, pictures: Sequence[int]) -> "TfdsPairs":
+        """Some of the pairs, by their numbers."""
         return TfdsPairs(self.directory, self.split, [self.pictures[i] for i in pictures], self.crops)
 
     def __repr__(self) -> str:

@@ -34,10 +34,12 @@ class Directory(NamedTuple):
 
     @property
     def is_mask(self) -> bool:
+        """Whether it is a transparency mask of another image."""
         return bool(self.kind & MASK) or self.photometric == 4
 
     @property
     def is_smaller_copy(self) -> bool:
+        """Whether it is a reduced version of another image, as thumbnails are."""
         return bool(self.kind & SMALLER_COPY)
 
 
