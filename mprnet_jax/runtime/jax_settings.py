@@ -1,4 +1,4 @@
-"""What a user has set JAX to, by the environment or in the process: respected, and no reason to fail."""
+"""JAX settings of the user (environment or process) that the network could fail with, and missing devices."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,18 +12,18 @@ from mprnet_jax.support.errors import UserError
 def standard_settings() -> Iterator[None]:
     """Inside the block and in this thread, the settings that the network is written for.
 
-    JAX_NUMPY_DTYPE_PROMOTION=strict and JAX_NUMPY_RANK_PROMOTION=raise would refuse it, JAX_DISABLE_JIT=1 what is
-    compiled ahead of time.
+    Otherwise JAX_NUMPY_DTYPE_PROMOTION=strict and JAX_NUMPY_RANK_PROMOTION=raise would reject the network, and
+    JAX_DISABLE_JIT=1 ahead-of-time compiling.
     """
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"), jax.disable_jit(False):
         yield
 
 
 def check_devices() -> None:
-    """Start JAX's devices. Raises UserError if there are none, as for a platform that is not installed."""
+    """Start JAX's devices. Raises UserError if there are none, for example if the platform is not installed."""
     try:
         jax.local_devices()
-    except (RuntimeError, AssertionError) as error:  # JAX has no type of its own for it
+    except (RuntimeError, AssertionError) as error:  # JAX has no specific exception type
         asked = jax.config.jax_platforms
         reason = (str(error).strip() or f"it knows no platform {asked}").splitlines()[0][:200]
         remedy = f"JAX_PLATFORMS asks for {asked}: unset it, or install " if asked else "install "
@@ -34,7 +34,7 @@ def check_devices() -> None:
 
 @contextlib.contextmanager
 def missing_devices_told() -> Iterator[None]:
-    """Turn what JAX raises where there are no devices, at its first use, into the UserError of check_devices."""
+    """Replace JAX's exceptions about missing devices inside the block by the UserError of check_devices."""
     try:
         yield
     except (RuntimeError, AssertionError):

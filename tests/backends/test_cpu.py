@@ -1,4 +1,4 @@
-"""What cpu.py changes for speed leaves the network's answers as they are."""
+"""The rewrites for CPUs change no output and no gradient of the network."""
 
 import functools
 
@@ -28,7 +28,7 @@ def image(height=16, width=24):
 
 
 def outputs(cfg, params, pixels, dtype=np.float32, window=None):
-    # A new function each time: JAX would reuse what it traced outside of the context.
+    # A new function each time: JAX would reuse the trace from outside the context.
     return jax.jit(lambda p, x: MPRNet(cfg, dtype, window).apply({"params": p}, x))(params, pixels)
 
 
@@ -47,7 +47,7 @@ def test_widening_changes_no_stage(params, expected):
     assert (wide.n_feat, wide.scale_unetfeats, wide.scale_orsnetfeats) == (8, 24, 56)
     for ours, theirs in zip(outputs(wide, dispatch.widen(params, wide), image()), expected, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=2e-6)
-        assert np.std(theirs - image()) > 0.01  # else a network that does nothing would pass
+        assert np.std(theirs - image()) > 0.01  # otherwise a network that does nothing would pass
 
 
 def test_fast_convolutions_change_no_stage_and_are_used(params, expected):

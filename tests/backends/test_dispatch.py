@@ -1,4 +1,4 @@
-"""What a training step is compiled with on this machine."""
+"""The XLA options that a training step is compiled with on this machine."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""What gpu.py and dispatch.py change for speed leaves the network's answers as they are. No test here needs a GPU."""
+"""The rewrites for GPUs change no output of the network. No test here needs a GPU."""
 
 import jax
 import numpy as np
@@ -17,7 +17,7 @@ def image(height=16, width=24):
 
 
 def outputs(cfg, params, window=None):
-    # A new function each time: JAX would reuse what it traced outside of the context.
+    # A new function each time: JAX would reuse the trace from outside the context.
     return jax.jit(lambda p, x: MPRNet(cfg, window=window).apply({"params": p}, x))(params, image())
 
 

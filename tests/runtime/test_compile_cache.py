@@ -1,4 +1,4 @@
-"""The compile cache: where it goes, how large it grows, and what becomes of a folder that cannot be written."""
+"""The compile cache: its folder, its size limit, and a folder that cannot be written."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ print(folder, value, events.count("/jax/compilation_cache/cache_hits"))
 
 @pytest.fixture
 def nothing_set(monkeypatch, tmp_path):
-    """A process without a cache; what the tests set is set back."""
+    """A process without a cache; settings are restored after the test."""
     before = {name: getattr(jax.config, name) for name in ("jax_compilation_cache_dir",)}
     before["jax_persistent_cache_min_compile_time_secs"] = jax.config.jax_persistent_cache_min_compile_time_secs
     jax.config.update("jax_compilation_cache_dir", None)

@@ -1,4 +1,4 @@
-"""A process that was forked after JAX had started says so instead of waiting for ever."""
+"""In a process that was forked after JAX had started, restoring raises an error instead of hanging."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What the process asks of the C library and the system."""
+"""Memory returned to the system, and re-executing with huge pages."""
 
 import os
 import subprocess
@@ -14,8 +14,8 @@ from mprnet_jax.runtime import memory
 
 def test_freed_memory_goes_back_to_the_system():
     resident = lambda: int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    blocks = [np.ones(8_000) for _ in range(4_000)]  # 256 MB, in blocks that the C library takes from its heap
-    blocks[:-1] = []  # the last one keeps the heap's end where it is
+    blocks = [np.ones(8_000) for _ in range(4_000)]  # 256 MB, in blocks that glibc allocates on its heap
+    blocks[:-1] = []  # the last block keeps the heap's end in place
     before = resident()
     memory.return_freed()
     assert before - resident() > 200e6
@@ -40,7 +40,7 @@ def test_programs_that_are_held_outlive_the_traces():
 
 
 @pytest.mark.parametrize("users_own", [None, "glibc.malloc.check=0"])
-def test_a_command_starts_anew_once_with_huge_pages_and_the_same_arguments(users_own):
+def test_a_command_is_re_executed_once_with_huge_pages_and_the_same_arguments(users_own):
     command = """
 import os, sys
 print(os.getpid())
@@ -54,5 +54,5 @@ print(os.environ["GLIBC_TUNABLES"], *sys.argv[1:])
     done = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=True)
     *processes, last = done.stdout.splitlines()
     assert len(processes) == (1 if users_own else 2)
-    assert len(set(processes)) == 1  # what waits for the process still does
+    assert len(set(processes)) == 1  # the same process id, so a waiting parent keeps waiting
     assert last == f"{users_own or 'glibc.malloc.hugetlb=1'} a b --c"
