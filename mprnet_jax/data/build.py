@@ -51,14 +51,18 @@ def build(dataset: str, manual_dir: Path, data_dir: Path, any_count: bool = Fals
         _require_none_lost(folder, found, manual_dir)
         print(one_line(f"{folder}: not whole ({lacking}); it is built again"))
     _require_room(manual_dir, data_dir)
-    with tempfile.TemporaryDirectory(prefix=".building_", dir=data_dir) as beside:
-        builder = builder_class(data_dir=beside, any_count=any_count)
-        with contextlib.redirect_stdout(io.StringIO()):  # TFDS names the temporary folder
-            builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual_dir))
-        folder.parent.mkdir(exist_ok=True)
-        if there:
-            folder.rename(Path(beside) / "old")
-        Path(builder.data_dir).rename(folder)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".building_", dir=data_dir) as beside:
+            builder = builder_class(data_dir=beside, any_count=any_count)
+            with contextlib.redirect_stdout(io.StringIO()):  # TFDS names the temporary folder
+                builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual_dir))
+            folder.parent.mkdir(exist_ok=True)
+            if there:
+                folder.rename(Path(beside) / "old")
+            Path(builder.data_dir).rename(folder)
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"{folder}: cannot be written ({reason}); make room, or choose another --data-dir") from error
     return folder
 
 

@@ -63,7 +63,7 @@ def read_header(file: BinaryIO) -> Header:
         return _upright(page.width, page.height, kind, bits, orientation)
     if isobmff.is_heic(head):
         isobmff.provide_heic()
-    with pillow.quiet_opening(), Image.open(file, formats=pillow.READABLE) as picture:
+    with pillow.quiet_opening(), Image.open(file, formats=pillow.readable()) as picture:
         check_size(*picture.size, MAX_PIXELS)
         kind, bits = PILLOW_KINDS.get(picture.mode, (picture.mode, 8))
         orientation = exif.orientation_of(pillow.EXIF_PREFIX.sub(b"", picture.info.get("exif") or b""))

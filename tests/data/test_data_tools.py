@@ -106,6 +106,18 @@ def test_what_is_counted_is_what_training_takes(tmp_path, photo, capsys, how):
         assert "2 are converted on reading, to RGB of 8 bits" in out
 
 
+def test_a_pair_of_which_one_side_is_turned_by_its_exif_is_refused_by_both(tmp_path, photo, capsys):
+    for side in ("input", "target"):
+        images.write(tmp_path / side / "a.png", photo[:40, :64])
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(photo[:40, :64]).save(tmp_path / "input" / "a.png", exif=exif)
+    with pytest.raises(UserError, match="input is 40x64, target 64x40"):
+        open_source(tmp_path)
+    assert run("check_data.py", tmp_path, "--batch-size", 1) == 2
+    assert "a.png: input is 40x64, target 64x40" in capsys.readouterr().out
+
+
 def test_where_not_even_one_batch_is_there_the_exit_code_is_2(tmp_path, photo, capsys):
     images.write(tmp_path / "rgb.png", photo)
     assert run("check_data.py", tmp_path, "--batch-size", 2) == 2
@@ -191,6 +203,10 @@ def test_other_settings_another_origin_and_a_missing_partner_are_refused(sidd, t
     run("prepare_sidd.py", *args, "--output", tmp_path / "out")
     assert run("prepare_sidd.py", *args, "--output", tmp_path / "out", "--seed", 1) == 2
     assert "its patches are cut with" in capsys.readouterr().err
+    (tmp_path / "out" / "patches.json").write_text("{")
+    assert run("prepare_sidd.py", *args, "--output", tmp_path / "out") == 2
+    assert "patches.json: damaged" in capsys.readouterr().err
+    (tmp_path / "out" / "patches.json").unlink()
     (tmp_path / "mine" / "input").mkdir(parents=True)
     assert run("prepare_sidd.py", *args, "--output", tmp_path / "mine") == 2
     assert "has input/ or target/ of another origin" in capsys.readouterr().err

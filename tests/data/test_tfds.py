@@ -78,6 +78,20 @@ def test_an_archive_is_read_without_being_unpacked(tmp_path, small, inside):
     assert values(source) == [(0, 1), (10, 11), (20, 21), (30, 31), (40, 41)]
 
 
+def test_a_damaged_picture_in_an_archive_is_one_line(tmp_path, small):
+    write_pairs(tmp_path / "pairs" / "train", 5)
+    (tmp_path / "downloads").mkdir()
+    archive = tmp_path / "downloads" / "train.zip"
+    with zipfile.ZipFile(archive, "w") as file:  # stored, so that its bytes can be found
+        for path in (tmp_path / "pairs").rglob("*.png"):
+            file.write(path, path.relative_to(tmp_path / "pairs"))
+    data = (tmp_path / "pairs" / "train" / "input" / "GOPR1-3.png").read_bytes()
+    archive.write_bytes(archive.read_bytes().replace(data, data[:-20] + bytes(20)))
+    with pytest.raises(UserError, match=r"GOPR1-3.png: cannot be read \(Bad CRC.*download it again"):
+        build("gopro", tmp_path / "downloads", tmp_path / "datasets")
+    assert not list((tmp_path / "datasets").iterdir())
+
+
 def test_the_test_sets_of_deraining_are_splits(tmp_path):
     write_pairs(tmp_path / "downloads" / "test" / "Rain100H", 3)
     write_pairs(tmp_path / "downloads" / "test" / "Test100", 2)

@@ -5,6 +5,7 @@ import struct
 import pytest
 from PIL import Image
 
+from mprnet_jax import images
 from mprnet_jax.images.headers import header_of
 from mprnet_jax.support.errors import UserError
 
@@ -26,3 +27,14 @@ def test_a_phones_200_megapixels_have_a_size(tmp_path):
 def test_more_pixels_than_can_be_opened_are_refused_by_the_header_too(tmp_path):
     with pytest.raises(UserError, match=r"a\.jpg: 60000x60000 is more than \d+ megapixels"):
         header_of(jpeg_that_claims(tmp_path / "a.jpg", 60000, 60000))
+
+
+def test_what_is_no_picture_is_said_where_pillow_knows_not_all_formats(tmp_path, monkeypatch):
+    """Pillow raises KeyError for a format that no plugin provides, HEIF without its extra."""
+    Image.init()
+    monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    with pytest.raises(UserError, match="not a picture"):
+        header_of(tmp_path / "a.png")
+    with pytest.raises(UserError, match="not a picture"):
+        images.read(tmp_path / "a.png")

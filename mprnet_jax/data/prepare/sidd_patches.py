@@ -101,7 +101,10 @@ def _claim(output: Path, cutting: Cutting) -> None:
     """Write down how the patches of a folder are cut, or compare with what is written there."""
     path, new = output / SETTINGS_FILE, dataclasses.asdict(cutting)
     if path.exists():
-        old = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            old = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}: damaged ({error}); choose another --output, or remove it") from error
         if old != new:
             raise UserError(f"{output}: its patches are cut with {old}, not {new}; choose another --output")
         return

@@ -91,11 +91,18 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def _generate_examples(self, pairs: list[Pair]) -> Iterator[tuple[int, dict[str, Any]]]:
         for index, pair in enumerate(pairs):
-            sides = {"input": pair.input.read_bytes(), "target": pair.target.read_bytes()}
+            sides = {"input": _read(pair.input), "target": _read(pair.target)}
             sizes = [_size(data, getattr(pair, side)) for side, data in sides.items()]
             if sizes[0] != sizes[1]:
                 raise UserError(f"{pair.input}: {sizes_differ(*sizes)}")
             yield index, {"name": pair.name, **sides}
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except Exception as error:  # zipfile raises nearly anything on damaged archives
+        raise UserError(f"{path}: cannot be read ({error}); download it again") from error
 
 
 def _size(data: bytes, path: Path) -> str:

@@ -12,6 +12,7 @@ A folder may lie in a zip archive (zipfile.Path).
 import dataclasses
 import os
 import re
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -321,7 +322,7 @@ def _read_list(path: Path) -> list[dict[str, PurePosixPath]]:
     """
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise UserError(f"{path}: cannot be read ({error}); download it again") from error
     found = []
     for number, line in enumerate(text.splitlines(), 1):

@@ -111,11 +111,17 @@ def _with_notes(array: np.ndarray, mode: str, picture: Image.Image, **more: obje
     )
 
 
+def readable() -> list[str]:
+    """The formats of READABLE that this Pillow knows: it raises KeyError for others."""
+    Image.init()
+    return [name for name in READABLE if name in Image.OPEN]
+
+
 def _open(file: BinaryIO, max_pixels: int) -> Image.Image:
     """Read the header, and no more before the size is known to be safe."""
     with quiet_opening():
         try:
-            picture = Image.open(file, formats=READABLE)
+            picture = Image.open(file, formats=readable())
         except Image.UnidentifiedImageError:
             raise Refusal(f"not a picture in a format that can be read ({NAMES}); export it as PNG") from None
         check_size(*picture.size, max_pixels)
