@@ -3,19 +3,20 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from mprnet_jax import images
-from mprnet_jax.batch import before_after_page, plan, settings_record
+from mprnet_jax.batch import before_after_page
 from mprnet_jax.batch.before_after_page import REPORT
 from mprnet_jax.batch.jobs import Batch, Naming, Share, find_share
-from mprnet_jax.batch.run import Summary, make_folder, restore_batch
 from mprnet_jax.checkpoints.pretrained import SAMPLES, TASKS, bundle_path, list_models
-from mprnet_jax.restoring import QUALITY, Restorer, add_restore_options, restore_options
-from mprnet_jax.runtime.compile_cache import use_compile_cache
-from mprnet_jax.runtime.devices import find_devices
+from mprnet_jax.restoring.options import QUALITY, add_restore_options, restore_options
 from mprnet_jax.support.command_line import Parser, add_cache_option, path_option
 from mprnet_jax.support.errors import EXIT_USER_ERROR, UserError, exit_on_user_error, one_line
 from mprnet_jax.support.progress import say
+
+if TYPE_CHECKING:
+    from mprnet_jax.batch.run import Summary
 
 COMMAND = "mprnet_jax.infer"
 SCROLLED_AWAY = 10  # files; from so many on, failures are listed once more at the end
@@ -100,8 +101,15 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def restore(args: argparse.Namespace) -> Summary:
+def restore(args: argparse.Namespace) -> "Summary":
     """What the command does, and with --plan what it would do. Raises UserError."""
+    # Here: they import JAX, which --help and mistakes in the options need not wait for.
+    from mprnet_jax.batch import plan, settings_record
+    from mprnet_jax.batch.run import Summary, make_folder, restore_batch
+    from mprnet_jax.restoring import Restorer
+    from mprnet_jax.runtime.compile_cache import use_compile_cache
+    from mprnet_jax.runtime.devices import find_devices
+
     if not args.no_compile_cache:
         use_compile_cache()
     share = find_share(args.share)

@@ -8,8 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
-
 from mprnet_jax import images
 from mprnet_jax.batch.source_record import SourceRecord
 from mprnet_jax.images import video
@@ -83,6 +81,8 @@ def find_share(asked: Share | str | None) -> Share:
     """Which part of the batch this process does: what was asked for, or by its number in jax.distributed."""
     if isinstance(asked, Share):
         return asked
+    import jax  # here: --help need not wait for it
+
     if asked == "auto":
         from mprnet_jax.runtime import processes  # here, because few need it
 

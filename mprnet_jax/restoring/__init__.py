@@ -4,7 +4,7 @@ import importlib
 from typing import Any
 
 _MODULES = {  # public name -> where it is; loaded when it is asked for: the options alone start no device
-    "QUALITY": "pictures",
+    "QUALITY": "options",
     "Progress": "restorer",
     "RestoreOptions": "options",
     "Restorer": "restorer",

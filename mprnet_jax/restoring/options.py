@@ -10,14 +10,15 @@ from typing import Any, Literal
 
 import docstring_parser
 
-from mprnet_jax.model import SIZE_MULTIPLE
 from mprnet_jax.runtime import memory
 from mprnet_jax.support.errors import UserError
 
 ComputeDtype = Literal["float32", "bfloat16"]
 DTYPES: tuple[ComputeDtype, ...] = ("float32", "bfloat16")
 STAGES = (1, 2, 3)
+QUALITY = 95  # of JPEGs, unless another is asked for
 DEST = "restore_"  # before the names of fields in parsed arguments: commands have options of like names
+SIZE_MULTIPLE = 8  # pixels; that of model.py, which --help need not load
 SMALLEST_SIDE = 2 * SIZE_MULTIPLE  # pixels, of tiles and shapes
 
 

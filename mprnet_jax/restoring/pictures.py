@@ -6,9 +6,8 @@ import numpy as np
 
 from mprnet_jax import images
 from mprnet_jax.images.formats.codec import Picture
+from mprnet_jax.restoring.options import QUALITY
 from mprnet_jax.restoring.restorer import Progress, Restorer
-
-QUALITY = 95  # of JPEGs, unless another is asked for
 
 
 def open_checked(source: Path, result: Path) -> Picture:

@@ -5,14 +5,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import jax
-
 # Fraction of the free memory that a program may use; the rest is for the photo itself and other programs.
 SHARE = 0.6
 
 
 def available_bytes() -> int:
     """Free memory of the first device: its own, or the machine's for a CPU (limited by the container's), in bytes."""
+    import jax  # here: what restoring may plan with is asked for by --help, too
+
     stats = jax.local_devices()[0].memory_stats()
     if stats and "bytes_limit" in stats:
         return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
@@ -49,5 +49,7 @@ def forget_traces() -> None:
 
     Compiled programs that are still referenced are kept; a jitted function that is called again is traced again.
     """
+    import jax
+
     jax.clear_caches()
     return_freed()

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 HEAVY = ("orbax", "grain", "tensorflow_datasets", "torch", "optax", "matplotlib", "onnx", "scipy", "gradio", "ray")
 
 
@@ -15,3 +17,13 @@ def test_restoring_a_bundle_imports_nothing_that_only_training_and_exporting_nee
     loaded = done.stdout.split()
     assert "flax" in loaded
     assert not set(HEAVY) & set(loaded)
+
+
+@pytest.mark.parametrize("command", ["infer", "train"])
+def test_help_loads_no_jax(command, tmp_path):
+    script = (
+        f"import sys; sys.argv[1:] = ['--help']\nfrom mprnet_jax import {command}\n"
+        f"try: {command}.main()\nexcept SystemExit: pass\nprint('jax' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"

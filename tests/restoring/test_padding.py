@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 
+from mprnet_jax import model
+from mprnet_jax.restoring import options
 from mprnet_jax.restoring.padding import pad_to_multiple
 
 
@@ -20,3 +22,7 @@ def test_padding_reflects_and_repeats_the_last_row_where_reflection_ends():
 def test_a_multiple_is_left_alone():
     image = np.zeros((8, 16, 3))
     assert pad_to_multiple(image, 8).shape == image.shape
+
+
+def test_options_know_the_multiple_that_the_network_needs():
+    assert options.SIZE_MULTIPLE == model.SIZE_MULTIPLE
