@@ -53,11 +53,6 @@ def draw_crop(shape: tuple[int, ...], size: int, rng: np.random.Generator) -> tu
     return top, left
 
 
-def random_crop(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """A square of `size` pixels at a uniformly random place, padded by reflection if the image is smaller."""
-    return window(image, *draw_crop(image.shape, size, rng), size)
-
-
 def saturate(image: np.ndarray, factor: float) -> np.ndarray:
     """Saturation times `factor`: each pixel moves away from its own grey, luma + factor * (pixel - luma), uint8.
 

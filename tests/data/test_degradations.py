@@ -23,12 +23,13 @@ from mprnet_jax.data.degradations.camera_noise import (
     to_curve,
 )
 from mprnet_jax.data.degradations.compression import Jpeg
-from mprnet_jax.data.degradations.mixture import DEGRADATIONS, Chain, Mixture, check_ranges
+from mprnet_jax.data.degradations.mixture import Chain, Mixture, check_ranges
 from mprnet_jax.data.degradations.motion_blur import MotionBlur
 from mprnet_jax.data.degradations.noise import Noise, PoissonNoise
 from mprnet_jax.data.degradations.rain import Rain, streak_kernel
 from mprnet_jax.data.degradations.video_blur import VideoBlur, disc_kernel
 from mprnet_jax.support.errors import UserError
+from tests.helpers.degradations import KINDS
 
 
 def flat(value, size=256):
@@ -39,9 +40,9 @@ def rng(seed=0):
     return np.random.default_rng(seed)
 
 
-@pytest.mark.parametrize("name", DEGRADATIONS)
+@pytest.mark.parametrize("name", KINDS)
 def test_a_degradation_keeps_size_and_type_and_is_the_same_for_the_same_seed(name, photo):
-    degradation = DEGRADATIONS[name]()
+    degradation = KINDS[name]()
     before = photo.copy()
     degraded = degradation(photo, rng(1))
     assert degraded.shape == photo.shape
@@ -52,9 +53,9 @@ def test_a_degradation_keeps_size_and_type_and_is_the_same_for_the_same_seed(nam
     assert not np.array_equal(degraded, degradation(photo, rng(2)))
 
 
-@pytest.mark.parametrize("name", DEGRADATIONS)
+@pytest.mark.parametrize("name", KINDS)
 def test_a_picture_smaller_than_the_margin_can_be_degraded(name):
-    assert DEGRADATIONS[name]()(flat(90, 3), rng()).shape == (3, 3, 3)
+    assert KINDS[name]()(flat(90, 3), rng()).shape == (3, 3, 3)
 
 
 # Noise

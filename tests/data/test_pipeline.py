@@ -10,7 +10,6 @@ from PIL import Image, ImageEnhance
 
 from mprnet_jax import images
 from mprnet_jax.data import augment, pipeline, sources
-from mprnet_jax.data.degradations.mixture import DEGRADATIONS
 from mprnet_jax.data.degradations.motion_blur import MotionBlur
 from mprnet_jax.data.degradations.noise import Noise
 from mprnet_jax.data.sources import open_folder
@@ -18,6 +17,7 @@ from mprnet_jax.data.sources.cache import NOT_SKIPPED, Drawn, Reader
 from mprnet_jax.data.sources.open_folder import find_pairs
 from mprnet_jax.data.sources.splits import split_by_scene
 from mprnet_jax.support.errors import UserError
+from tests.helpers.degradations import KINDS
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_any_number_of_threads_and_of_worker_processes_gives_the_same_batches(ph
     assert_same(alone[3:], take(photos, 9, workers=2, start_step=3))
 
 
-@pytest.mark.parametrize("degradation", [kind() for kind in DEGRADATIONS.values()], ids=list(DEGRADATIONS))
+@pytest.mark.parametrize("degradation", [kind() for kind in KINDS.values()], ids=list(KINDS))
 def test_crops_are_in_c_order_which_shared_memory_takes(photos, degradation, monkeypatch):
     """In any other, batches of worker processes go through pipes, and closing them takes 25 seconds a process."""
     cut, drawn = pipeline.CropAndAugment(32, degradation, saturation=0.5), Drawn(photos.read(0), np.int64(NOT_SKIPPED))
@@ -218,15 +218,19 @@ def test_each_orientation_comes_with_probability_1_in_9_and_the_identity_with_2_
     assert list(counts.values()) == pytest.approx([1000] * 7, abs=120)
 
 
+def random_crop(image, size, rng):
+    return augment.window(image, *augment.draw_crop(image.shape, size, rng), size)
+
+
 def test_crops_are_uniform_and_a_small_picture_is_padded_by_reflection():
     picture = np.arange(5 * 6).reshape(5, 6, 1)
     rng = np.random.default_rng(0)
-    corners = Counter(int(augment.random_crop(picture, 4, rng)[0, 0, 0]) for _ in range(6000))
+    corners = Counter(int(random_crop(picture, 4, rng)[0, 0, 0]) for _ in range(6000))
     assert set(corners) == {0, 1, 2, 6, 7, 8}
     assert list(corners.values()) == pytest.approx([1000] * 6, abs=120)
-    padded = augment.random_crop(np.arange(3.0).reshape(1, 3, 1), 4, rng)
+    padded = random_crop(np.arange(3.0).reshape(1, 3, 1), 4, rng)
     assert padded.shape == (4, 4, 1)
-    np.testing.assert_array_equal(augment.random_crop(np.arange(9.0).reshape(3, 3, 1), 4, rng)[0, :, 0], [0, 1, 2, 1])
+    np.testing.assert_array_equal(random_crop(np.arange(9.0).reshape(3, 3, 1), 4, rng)[0, :, 0], [0, 1, 2, 1])
 
 
 def test_a_window_with_a_margin_is_the_reflected_picture():

@@ -71,15 +71,3 @@ def check_ranges(degradation: Degradation) -> None:
         if not (math.isfinite(low) and math.isfinite(high) and low <= high <= most and (low >= 0 or name == "angle")):
             wanted = "from 0 to 1" if most == 1 else "a range from low to high, not negative"
             raise UserError(f"degradation.{name} must be {wanted}, got {value}")
-
-
-DEGRADATIONS = {
-    "noise": Noise,
-    "poisson_noise": PoissonNoise,
-    "camera_noise": CameraNoise,
-    "motion_blur": MotionBlur,
-    "video_blur": VideoBlur,
-    "rain": Rain,
-    "jpeg": Jpeg,
-    "mixture": Mixture,
-}
