@@ -163,25 +163,25 @@ def test_loops_of_links_fail_alone_whatever_they_end_in(restorer, tmp_path):
 
 def test_what_a_folder_run_leaves_out_is_told_by_ending(tmp_path):
     draw(tmp_path / "in" / "x.png")
-    for name in ("a.heic", "b.HEIC", "c.mts", "README", ".hidden"):
+    for name in ("a.psd", "b.PSD", "c.mts", "README", ".hidden"):
         (tmp_path / "in" / name).write_bytes(b"x")
     (tmp_path / "in" / "below").mkdir()
     (tmp_path / "in" / "linked").symlink_to(tmp_path)
     batch = Batch.find([tmp_path / "in"], Naming(tmp_path / "out"))
     assert names(batch.jobs) == ["x.png"]
     assert batch.left_out_note().startswith(
-        "left out: 2 .heic, 1 .mts, 1 folders (give --recursive), 1 linked folders, 1 without an ending; name such"
+        "left out: 1 .mts, 2 .psd, 1 folders (give --recursive), 1 linked folders, 1 without an ending; name such"
     )
     assert Batch.find([tmp_path / "in" / "x.png"], Naming(tmp_path / "out")).left_out_note() is None
 
 
 def test_a_file_of_an_unknown_ending_names_the_option_that_helps(tmp_path):
-    photo = tmp_path / "a.jfif"
+    photo = tmp_path / "a.psd"
     photo.write_bytes(b"x")
     (error,) = Batch.find([photo], Naming(tmp_path / "out")).failures
-    assert "a.jfif: results cannot be written as .jfif; give --format png" in str(error)
+    assert "a.psd: results cannot be written as .psd; give --format png" in str(error)
     assert "videos end in .mp4" in str(error)
-    assert names(Batch.find([photo], Naming(tmp_path / "out", ending=".png")).jobs) == ["a.jfif"]
+    assert names(Batch.find([photo], Naming(tmp_path / "out", ending=".png")).jobs) == ["a.psd"]
 
 
 def test_an_address_is_told_as_it_was_written(tmp_path):

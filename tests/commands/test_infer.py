@@ -309,6 +309,6 @@ def test_a_report_lists_pictures_whose_results_are_inside_the_input_folder(tmp_p
 
 
 def test_what_a_folder_leaves_out_is_a_note(tmp_path, folder, checkpoint, capsys):
-    (folder / "c.heic").touch()
+    (folder / "c.psd").touch()
     assert run("--checkpoint", checkpoint, "--input", folder, "--output", tmp_path / "out") == 0
-    assert "note: left out: 1 .heic; name such a file to have it tried" in capsys.readouterr().err
+    assert "note: left out: 1 .psd; name such a file to have it tried" in capsys.readouterr().err
