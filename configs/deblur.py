@@ -1,7 +1,7 @@
 """Motion deblurring on GoPro, the official recipe.
 
 python -m mprnet_jax.train --config configs/deblur.py
-Data: GoPro/train/{input,target}, 2,103 pairs less those kept aside. The paper reports
+Data: GoPro, 2,103 pairs less those kept aside. The paper reports
 32.66 dB on GoPro's test set; this recipe has not been run to its end here.
 """
 
@@ -19,8 +19,8 @@ def get_config() -> TrainConfig:
         data=Path("datasets/GoPro/train"),
         data_source=(
             "GoPro: GOPRO_Large.zip of https://seungjunnah.github.io/Datasets/gopro (2,103 pairs to train on), "
-            "as input/ and target/, or built with python -m mprnet_jax.data.build --dataset gopro --manual-dir "
-            "DOWNLOADS --data-dir datasets (then --data datasets/gopro)"
+            "unpacked (--data datasets/GOPRO_Large), or built with python -m mprnet_jax.data.build --dataset gopro "
+            "--manual-dir DOWNLOADS --data-dir datasets (then --data datasets/gopro)"
         ),
         validation_share=0.05,  # of the scenes: the test set never picks a checkpoint
         scene_separator="-",

@@ -7,7 +7,7 @@ from typing import BinaryIO
 from PIL import Image
 
 from mprnet_jax.images.formats import exif, isobmff, pillow, png, tiff, tiff_directories
-from mprnet_jax.images.formats.picture import MAX_PIXELS, Refusal, check_size
+from mprnet_jax.images.formats.picture import MAX_PIXELS, Refusal, check_size, refuse_frames
 from mprnet_jax.support.errors import UserError
 
 PNG_KINDS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGBA"}  # colour type of the IHDR chunk
@@ -51,7 +51,9 @@ def read_header(file: BinaryIO) -> Header:
     file.seek(0)
     if head.startswith(png.SIGNATURE):  # by hand, because Pillow hides 16 bits
         found = png.read_header(file, MAX_PIXELS)
-        return _upright(found.width, found.height, PNG_KINDS[found.colour], found.bits, png.orientation_of(file))
+        orientation, frames = png.orientation_and_frames(file)
+        refuse_frames(frames)
+        return _upright(found.width, found.height, PNG_KINDS[found.colour], found.bits, orientation)
     if head.startswith(tiff.SIGNATURES):
         pages = tiff_directories.walk(file)
         page = tiff_directories.choose_page(pages)
@@ -65,6 +67,7 @@ def read_header(file: BinaryIO) -> Header:
         isobmff.provide_heic()
     with pillow.quiet_opening(), Image.open(file, formats=pillow.readable()) as picture:
         check_size(*picture.size, MAX_PIXELS)
+        pillow.refuse_several(picture)
         kind, bits = PILLOW_KINDS.get(picture.mode, (picture.mode, 8))
         orientation = exif.orientation_of(pillow.EXIF_PREFIX.sub(b"", picture.info.get("exif") or b""))
         if picture.format in pillow.TURNED:
@@ -86,7 +89,8 @@ def header_of(path: Path) -> Header:
     except Refusal as error:
         raise UserError(f"{path}: {error}") from None
     except OSError as error:
-        reason = error.strerror if error.errno is not None else "not a picture"
-        raise UserError(f"{path}: cannot be read ({reason}); export or download it again") from None
+        if error.errno is not None:
+            raise UserError(f"{path}: cannot be read ({error.strerror}); check the disk or the link") from None
+        raise UserError(f"{path}: cannot be read (not a picture); export or download it again") from None
     except Exception as error:  # decoders raise nearly anything on damaged headers
         raise UserError(f"{path}: cannot be read (damaged header: {error}); export or download it again") from None

@@ -255,11 +255,10 @@ def open_data(config: TrainConfig) -> tuple[Source, list[ValidationSet]]:
 def missing_data(config: TrainConfig) -> str:
     """What to say of a data folder that is not there: what is needed, in which layouts, what builds and checks it."""
     needed = f"; this recipe needs {config.data_source}" if config.data_source else ""
-    taken = f"pairs ({UNDERSTOOD}), or what python -m mprnet_jax.data.build made of a download"
-    if config.degradation is not None:
-        taken = f"clean photos (JPEG, PNG ...), of which the recipe makes the input; or {taken}"
+    clean = "clean photos (JPEG, PNG ...), of which the recipe makes the input; or " if config.degradation else ""
+    taken = f"{clean}{UNDERSTOOD}; or a download as its authors lay it out, or built by python -m mprnet_jax.data.build"
     return (
-        f"{config.data}: no such folder{needed}. It may hold {taken}. python tools/check_data.py FOLDER checks it; "
+        f"{config.data}: no such folder{needed}. Layouts: {taken}. python tools/check_data.py FOLDER checks it; "
         "--data FOLDER names another"
     )
 

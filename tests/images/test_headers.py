@@ -1,11 +1,13 @@
 """Headers say what decoding will give."""
 
 import struct
+import zlib
 
 import pytest
 from PIL import Image
 
 from mprnet_jax import images
+from mprnet_jax.images.files import open_picture
 from mprnet_jax.images.headers import header_of
 from mprnet_jax.support.errors import UserError
 
@@ -38,3 +40,34 @@ def test_what_is_no_picture_is_said_where_pillow_knows_not_all_formats(tmp_path,
         header_of(tmp_path / "a.png")
     with pytest.raises(UserError, match="not a picture"):
         images.read(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("ending", ["gif", "png", "webp", "avif"])
+def test_several_frames_are_refused_by_the_header_as_by_decoding(tmp_path, ending):
+    frames = [Image.new("RGB", (16, 8), colour) for colour in ("red", "green", "blue")]
+    path = tmp_path / f"a.{ending}"
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    for read in (header_of, open_picture):
+        with pytest.raises(UserError, match=r"a\.\w+: 3 frames or pages, .*; split it first"):
+            read(path)
+    frames[0].save(path, save_all=True)
+    assert header_of(path).size == "16x8"
+
+
+def test_the_turn_of_a_png_is_found_behind_its_count_of_frames(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    frames = [Image.new("RGB", (16, 8), colour) for colour in ("red", "green")]
+    frames[0].save(tmp_path / "a.png", save_all=True, append_images=frames[1:], default_image=True, exif=exif)
+    data = (tmp_path / "a.png").read_bytes()
+    counts = data.index(b"acTL")  # one frame that is shown, beside the picture for readers of plain PNG
+    chunk = b"acTL" + struct.pack(">II", 1, 0)
+    data = data[:counts] + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[counts + 16 :]
+    (tmp_path / "a.png").write_bytes(data)
+    assert header_of(tmp_path / "a.png").size == "8x16"
+
+
+def test_a_link_to_itself_gets_the_remedy_of_a_link(tmp_path):
+    (tmp_path / "a.png").symlink_to("a.png")
+    with pytest.raises(UserError, match=r"a\.png: cannot be read \(.*\); check the disk or the link"):
+        header_of(tmp_path / "a.png")

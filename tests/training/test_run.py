@@ -372,6 +372,8 @@ def test_missing_data_are_one_line_with_source_layouts_check_and_option(config):
         "none/here: no such folder",
         "this recipe needs Photos of example.org",
         "input/ and target/",
+        "lq/ and gt/",
+        "as its authors lay it out",
         "clean photos",
         "mprnet_jax.data.build",
         "tools/check_data.py",

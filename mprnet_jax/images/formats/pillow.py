@@ -126,11 +126,16 @@ def _open(file: BinaryIO, max_pixels: int) -> Image.Image:
             raise Refusal(f"not a picture in a format that can be read ({NAMES}); export it as PNG") from None
         check_size(*picture.size, max_pixels)
         check_density(*picture.size, file)
-        if picture.format in ("WEBP", "AVIF"):
-            refuse_frames(picture.n_frames)
-        if picture.format == "GIF":
-            refuse_frames(_count_frames(picture))
+        refuse_several(picture)
     return picture
+
+
+def refuse_several(picture: Image.Image) -> None:
+    """Refuse an opened picture of several frames, by the file's blocks alone. Of a JPEG the first picture counts."""
+    if picture.format in ("WEBP", "AVIF"):
+        refuse_frames(picture.n_frames)
+    if picture.format == "GIF":
+        refuse_frames(_count_frames(picture))
 
 
 def _count_frames(picture: Image.Image) -> int:

@@ -80,18 +80,22 @@ def read_header(file: BinaryIO, max_pixels: int) -> Ihdr:
     return header
 
 
-def orientation_of(file: BinaryIO) -> int:
-    """The EXIF orientation of an open PNG, 1 to 8, by its chunks alone."""
+def orientation_and_frames(file: BinaryIO) -> tuple[int, int]:
+    """The EXIF orientation of an open PNG, 1 to 8, and how many frames it has, by its chunks alone."""
     file.seek(len(SIGNATURE))
+    orientation, frames = None, None
     for _ in range(MAX_CHUNKS):
         head = file.read(8)
         if len(head) < 8 or head[4:] == b"IEND":
             break
         length, kind = struct.unpack(">I4s", head)
-        if kind == b"eXIf":
-            return exif.orientation_of(file.read(min(length, exif.MAX_TAG_BYTES)))
-        file.seek(length + 4, 1)
-    return 1
+        end = file.tell() + length + 4
+        if kind == b"eXIf" and orientation is None:
+            orientation = exif.orientation_of(file.read(min(length, exif.MAX_TAG_BYTES)))
+        elif kind == b"acTL" and length == 8 and frames is None:
+            frames = int.from_bytes(file.read(4), "big")
+        file.seek(end)
+    return orientation or 1, 1 if frames is None else frames
 
 
 def encode(array: np.ndarray, like: Picture, icc: bytes | None, extra: tuple[tuple[bytes, bytes], ...]) -> bytes:
