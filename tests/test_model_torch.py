@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
-from mprnet_jax.interchange.torch import names as torch_names
+from mprnet_jax.interchange.torch import state_dict as torch_state_dict
 from mprnet_jax.model import PRESETS, MPRNet, MPRNetConfig
 from mprnet_jax.training.losses import stages_loss
 from tests.helpers.torch_reference import nhwc, random_images, through_a_file, torch, torch_mprnet, torch_stages
@@ -144,7 +144,7 @@ def test_gradients_of_the_training_loss_equal_those_of_torch(tmp_path):
     # The reference shares its PReLU, so its gradient is the sum over all CABs under each of its names.
     named = network.named_parameters(remove_duplicate=False)
     gradients = {name: parameter.grad.numpy() for name, parameter in named}
-    _, expected = torch_names.from_state_dict(gradients)
+    _, expected = torch_state_dict.from_state_dict(gradients)
 
     loss = stages_loss("charbonnier_edge", clip=False)
     objective = lambda params: loss(MPRNet(TRAINED).apply({"params": params}, images), target)

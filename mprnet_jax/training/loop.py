@@ -30,8 +30,8 @@ from mprnet_jax.training.config import TrainConfig, to_json
 from mprnet_jax.training.log import JsonLines, Log, Pace, TensorBoard
 from mprnet_jax.training.losses import stages_loss
 from mprnet_jax.training.optimizer import make_optimizer
+from mprnet_jax.training.schedule import Clock, Phase, Position, Timeline
 from mprnet_jax.training.step import Measured, TrainState, init_state, make_train_step
-from mprnet_jax.training.timeline import Clock, Phase, Position, Timeline
 from mprnet_jax.training.validation import Score, ValidationSet, make_predict, validate
 
 CURVES_EVERY = 60  # seconds at least between two drawings, each of which takes one or two from the training

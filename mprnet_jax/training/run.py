@@ -31,7 +31,7 @@ from mprnet_jax.training import validation
 from mprnet_jax.training.checkpoints import TrainingCheckpoints
 from mprnet_jax.training.config import LENGTHS, TrainConfig, to_json, with_types
 from mprnet_jax.training.loop import Loop, explaining_out_of_memory
-from mprnet_jax.training.timeline import Clock, Timeline
+from mprnet_jax.training.schedule import Clock, Timeline
 from mprnet_jax.training.validation import HELD_OUT, ValidationSet
 from mprnet_jax.training.workdir import keep_config, keep_record, owning
 

@@ -11,7 +11,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from mprnet_jax.interchange.torch import names as torch_names
+from mprnet_jax.interchange.torch import state_dict as torch_state_dict
 from mprnet_jax.interchange.torch.load import load, official_state_dict
 from mprnet_jax.model import init_params
 from mprnet_jax.support.errors import UserError
@@ -24,7 +24,7 @@ SECONDS, BYTES = 10, 1_000_000_000  # that a hostile file may take
 
 @pytest.fixture(scope="module")
 def state():
-    return torch_names.to_state_dict(TINY, init_params(TINY, seed=0))
+    return torch_state_dict.to_state_dict(TINY, init_params(TINY, seed=0))
 
 
 def tensors(arrays):
@@ -49,7 +49,7 @@ def test_a_prefix_in_a_file_is_told(tmp_path, state):
     torch.save({"state_dict": {f"model.net.{k}": v for k, v in tensors(state).items()}}, tmp_path / "a.ckpt")
     cfg, params, provenance = load(tmp_path / "a.ckpt")
     assert cfg == TINY
-    same(torch_names.to_state_dict(cfg, params), state)
+    same(torch_state_dict.to_state_dict(cfg, params), state)
     assert provenance["prefix"] == "model.net."
 
 
@@ -245,8 +245,8 @@ def test_hostile_files_take_little_time_and_memory(tmp_path, state):
 
 def test_names_of_strangers_play_no_tricks_with_the_terminal(state):
     with pytest.raises(UserError) as caught:
-        torch_names.from_state_dict({**state, "\x1b[31m\nred": np.zeros(1, np.float32)})
+        torch_state_dict.from_state_dict({**state, "\x1b[31m\nred": np.zeros(1, np.float32)})
     assert "surplus  \\x1b[31m\\nred" in str(caught.value)
     with pytest.raises(UserError) as caught:
-        torch_names.from_state_dict({"\x1b[31m": np.zeros(1, np.float32)})
+        torch_state_dict.from_state_dict({"\x1b[31m": np.zeros(1, np.float32)})
     assert "\x1b" not in str(caught.value)

@@ -10,7 +10,7 @@ from mprnet_jax.support.errors import UserError
 from mprnet_jax.train import main
 from mprnet_jax.training.config import to_json
 from mprnet_jax.training.recipes import load_recipe, override_recipe
-from mprnet_jax.training.timeline import Timeline
+from mprnet_jax.training.schedule import Timeline
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "configs").rglob("*.py"))

@@ -44,8 +44,8 @@ from mprnet_jax.training.run import (
     train,
     train_parts,
 )
+from mprnet_jax.training.schedule import Timeline
 from mprnet_jax.training.step import Measured
-from mprnet_jax.training.timeline import Timeline
 from mprnet_jax.training.validation import Score
 from mprnet_jax.training.workdir import keep_config
 from tests.helpers.photos import made_photo
@@ -486,7 +486,7 @@ def test_a_run_by_the_clock_ends_within_its_minutes_and_goes_on_under_the_same_b
             os.kill(os.getpid(), signal.SIGTERM)
 
     clock = TickingTime()
-    monkeypatch.setattr("mprnet_jax.training.timeline.time", clock)
+    monkeypatch.setattr("mprnet_jax.training.schedule.time", clock)
     monkeypatch.setattr("mprnet_jax.training.loop.CURVES_EVERY", 0)  # drawn beside every validation, so measured early
     with monkeypatch.context() as stopping:
         stopping.setattr(Log, "write", stop_early)

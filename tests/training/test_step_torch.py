@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from mprnet_jax.interchange.torch import names as torch_names
+from mprnet_jax.interchange.torch import state_dict as torch_state_dict
 from mprnet_jax.model import MPRNet, MPRNetConfig
 from mprnet_jax.training.config import TrainConfig
 from mprnet_jax.training.losses import stages_loss
@@ -32,7 +32,7 @@ def torch_loss(outputs, target):
 def test_twenty_steps_of_adam_equal_those_of_torch(weight_decay):
     """The weight decay is a million times the recipe's: at 1e-8 its absence would not be noticed."""
     network = torch_mprnet(CONFIG, seed=0)
-    _, params = torch_names.from_state_dict({name: t.detach().numpy() for name, t in network.state_dict().items()})
+    _, params = torch_state_dict.from_state_dict({name: t.detach().numpy() for name, t in network.state_dict().items()})
     rng = np.random.default_rng(0)
     batches = [{side: rng.random((2, 16, 24, 3), np.float32) for side in ("input", "target")} for _ in range(STEPS)]
 
@@ -56,7 +56,9 @@ def test_twenty_steps_of_adam_equal_those_of_torch(weight_decay):
 
     np.testing.assert_allclose(ours, theirs, rtol=1e-4)
     assert ours[-1] < ours[0]
-    _, expected = torch_names.from_state_dict({name: t.detach().numpy() for name, t in network.state_dict().items()})
+    _, expected = torch_state_dict.from_state_dict(
+        {name: t.detach().numpy() for name, t in network.state_dict().items()}
+    )
     for (path, mine), other in zip(
         jax.tree_util.tree_leaves_with_path(state.params), jax.tree.leaves(expected), strict=True
     ):

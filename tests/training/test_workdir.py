@@ -11,7 +11,7 @@ from mprnet_jax.data.sources import open_folder
 from mprnet_jax.support.errors import UserError
 from mprnet_jax.training.log import JsonLines, read_log
 from mprnet_jax.training.workdir import keep_config, keep_record, owning
-from tests.training.test_timeline import config
+from tests.training.test_schedule import config
 
 
 def test_one_process_writes_a_workdir_and_the_next_is_told_which(tmp_path):

@@ -14,8 +14,8 @@ import numpy as np
 
 from benchmarks.timing import Contestant, Missing
 from mprnet_jax.backends import dispatch
-from mprnet_jax.interchange.torch import names as torch_names
 from mprnet_jax.interchange.torch import reference
+from mprnet_jax.interchange.torch import state_dict as torch_state_dict
 from mprnet_jax.model import MPRNetConfig, Params
 from mprnet_jax.restoring.executables import Network, ProgramKey, compile_restoring
 from mprnet_jax.support.errors import UserError
@@ -89,7 +89,7 @@ class Torch:
             network = reference.torch_network(cfg)
         except UserError as error:
             raise Missing(str(error)) from error
-        state = torch_names.to_state_dict(cfg, params)
+        state = torch_state_dict.to_state_dict(cfg, params)
         network.load_state_dict({name: self.torch.from_numpy(np.array(array)) for name, array in state.items()})
         return network.to(self.device)
 

@@ -12,7 +12,7 @@ from mprnet_jax.checkpoints.bundle import Bundle, load_bundle
 from mprnet_jax.checkpoints.bundle_writer import save_bundle
 from mprnet_jax.interchange import parity
 from mprnet_jax.interchange.format import Network, output_names
-from mprnet_jax.interchange.torch import export, files, names, reference
+from mprnet_jax.interchange.torch import export, files, reference, state_dict
 from mprnet_jax.interchange.torch.load import load, official_state_dict
 from mprnet_jax.model import MPRNetConfig, count_parameters
 from mprnet_jax.support.errors import UserError, one_line
@@ -54,7 +54,7 @@ def to_torch(bundle: str | Path, output: str | Path) -> None:
 
 
 def _sizes(cfg: MPRNetConfig) -> str:
-    preset = names.preset_name(cfg)
+    preset = state_dict.preset_name(cfg)
     if preset:
         return f"sizes of the {preset} preset"
     return ", ".join(f"{name} {value}" for name, value in dataclasses.asdict(cfg).items())

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mprnet_jax.checkpoints.bundle import Bundle
 from mprnet_jax.interchange.format import Format, Network
-from mprnet_jax.interchange.torch import files, names, reference
+from mprnet_jax.interchange.torch import files, reference, state_dict
 from mprnet_jax.interchange.torch.load import official_state_dict
 from mprnet_jax.model import MPRNetConfig
 from mprnet_jax.support.errors import UserError
@@ -25,7 +25,7 @@ def write_weights(path: str | Path, bundle: Bundle) -> None:
     Raises UserError.
     """
     check_ending(path)
-    WRITERS[Path(path).suffix](path, names.to_state_dict(bundle.config, bundle.params))
+    WRITERS[Path(path).suffix](path, state_dict.to_state_dict(bundle.config, bundle.params))
 
 
 def write(path: Path, bundle: Bundle, _stages: int, _every_stage: bool) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from mprnet_jax.checkpoints.provenance import Provenance
-from mprnet_jax.interchange.torch import files, names
+from mprnet_jax.interchange.torch import files, state_dict
 from mprnet_jax.model import MPRNetConfig, Params
 from mprnet_jax.support.errors import UserError, one_line
 
@@ -39,14 +39,14 @@ def load(path: str | Path) -> tuple[MPRNetConfig, Params, Provenance]:
     with files.open_checkpoint(path) as file:
         prefix, state = _official_tensors(files.read_file(file, path), path)
         try:
-            cfg, params = names.from_state_dict(state)
+            cfg, params = state_dict.from_state_dict(state)
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
         sha256, git_blob = _hashes(file)
     official = OFFICIAL_GIT_BLOBS.get(git_blob)
     provenance = Provenance(
         task=official,
-        preset=names.preset_name(cfg) or "custom",
+        preset=state_dict.preset_name(cfg) or "custom",
         patch_size=OFFICIAL_PATCHES.get(official or ""),
         licence=OFFICIAL_LICENCE if official else UNKNOWN_LICENCE,
         source="converted from a PyTorch file",
@@ -93,7 +93,7 @@ def _official_tensors(content: Any, path: str | Path) -> tuple[str, dict[str, An
 def prefixes_of(state: Mapping[str, Any]) -> list[str]:
     """What stands before the official names: [""], or names of wrappers such as "module.model."; [] if the network is
     another one."""
-    before = (name.removesuffix(names.FIRST) for name in state if name.endswith(names.FIRST))
+    before = (name.removesuffix(state_dict.FIRST) for name in state if name.endswith(state_dict.FIRST))
     return [prefix for prefix in before if not prefix or prefix.endswith(".")]
 
 

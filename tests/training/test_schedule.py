@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from mprnet_jax.support.errors import UserError
-from mprnet_jax.training import timeline as module
+from mprnet_jax.training import schedule as module
 from mprnet_jax.training.config import TrainConfig
-from mprnet_jax.training.timeline import Clock, Timeline, batch_sizes
+from mprnet_jax.training.schedule import Clock, Timeline, batch_sizes
 from tests.helpers.tiny import TINY
 
 PROGRESSIVE = {"patch_sizes": (128, 192, 256), "patch_shares": (2, 1, 1)}

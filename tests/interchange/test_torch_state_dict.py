@@ -15,8 +15,8 @@ from mprnet_jax.checkpoints.bundle import Bundle, load_bundle
 from mprnet_jax.checkpoints.bundle_writer import save_bundle
 from mprnet_jax.interchange import parity
 from mprnet_jax.interchange.torch import files as torch_files
-from mprnet_jax.interchange.torch import names as torch_names
 from mprnet_jax.interchange.torch import reference
+from mprnet_jax.interchange.torch import state_dict as torch_state_dict
 from mprnet_jax.interchange.torch.load import OFFICIAL_GIT_BLOBS, load
 from mprnet_jax.model import PRESETS, MPRNetConfig, abstract_params, init_params
 from mprnet_jax.support.errors import EXIT_USER_ERROR, UserError
@@ -55,14 +55,14 @@ def cli(*argv):
 def test_names_are_those_of_the_torch_network_one_for_one(name):
     cfg = PRESETS[name]
     expected = {key: tuple(tensor.shape) for key, tensor in reference.torch_network(cfg).state_dict().items()}
-    names = torch_names.official_names(cfg)
+    names = torch_state_dict.official_names(cfg)
     assert set(names) == set(expected)
     if cfg.num_cab == 8:  # as published
         assert len(names) == 316
         assert len(set(names.values())) == 262
     assert set(names.values()) == set(flatten_dict(abstract_params(cfg), sep="/"))
     params = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), abstract_params(cfg))
-    assert {key: array.shape for key, array in torch_names.to_state_dict(cfg, params).items()} == expected
+    assert {key: array.shape for key, array in torch_state_dict.to_state_dict(cfg, params).items()} == expected
 
 
 SIZES = [
@@ -77,21 +77,21 @@ SIZES = [
 @pytest.mark.parametrize("cfg", SIZES, ids=str)
 def test_sizes_are_read_off_the_tensors(cfg):
     params = init_params(cfg, seed=0)
-    found, back = torch_names.from_state_dict(torch_names.to_state_dict(cfg, params))
+    found, back = torch_state_dict.from_state_dict(torch_state_dict.to_state_dict(cfg, params))
     assert found == cfg
     jax.tree.map(np.testing.assert_array_equal, back, params)
 
 
 def test_reductions_that_make_the_same_network_are_read_as_one_that_fits():
     cfg = MPRNetConfig(8, 0, 0, num_cab=1, reduction=6)  # 8 // 5 .. 8 // 8 are all 1
-    found, _ = torch_names.from_state_dict(torch_names.to_state_dict(cfg, init_params(cfg, seed=0)))
+    found, _ = torch_state_dict.from_state_dict(torch_state_dict.to_state_dict(cfg, init_params(cfg, seed=0)))
     assert abstract_params(found) == abstract_params(cfg)
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_preset_is_known_by_its_sizes(name):
-    assert torch_names.preset_name(PRESETS[name]) == name
-    assert torch_names.preset_name(TINY) is None
+    assert torch_state_dict.preset_name(PRESETS[name]) == name
+    assert torch_state_dict.preset_name(TINY) is None
 
 
 # --- files -----------------------------------------------------------------
@@ -157,7 +157,7 @@ def test_other_float_types_become_the_float32_that_torch_makes_of_them(tmp_path,
     torch.save(state, tmp_path / "a.pth")
     cfg, params, provenance = load(tmp_path / "a.pth")
     assert provenance["source_dtype"] == str(dtype).removeprefix("torch.")
-    for name, array in torch_names.to_state_dict(cfg, params).items():
+    for name, array in torch_state_dict.to_state_dict(cfg, params).items():
         np.testing.assert_array_equal(array, state[name].float().numpy(), strict=True)
 
 
@@ -169,12 +169,12 @@ def test_spandrel_loads_what_we_write_with_the_right_sizes(tmp_path):
 
     spandrel_extra_arches.install(ignore_duplicates=True)
     params = init_params(sizes, seed=0)
-    torch_files.write_pth(tmp_path / "a.pth", torch_names.to_state_dict(sizes, params))
-    torch_files.write_safetensors(tmp_path / "a.safetensors", torch_names.to_state_dict(sizes, params))
+    torch_files.write_pth(tmp_path / "a.pth", torch_state_dict.to_state_dict(sizes, params))
+    torch_files.write_safetensors(tmp_path / "a.safetensors", torch_state_dict.to_state_dict(sizes, params))
     for name in ("a.pth", "a.safetensors"):
         found = spandrel.ModelLoader(device="cpu").load_from_file(tmp_path / name)
         assert found.architecture.name == "MPRNet"
-        cfg, back = torch_names.from_state_dict({k: v.numpy() for k, v in found.model.state_dict().items()})
+        cfg, back = torch_state_dict.from_state_dict({k: v.numpy() for k, v in found.model.state_dict().items()})
         assert cfg == sizes
         jax.tree.map(np.testing.assert_array_equal, back, params)
 
@@ -219,7 +219,7 @@ def test_missing_surplus_and_misshapen_tensors_are_listed_together(state):
     state["head.bias"] = np.zeros(3, np.float32)
     state["concat12.weight"] = state["concat12.weight"][:, :5]
     with pytest.raises(UserError) as caught:
-        torch_names.from_state_dict(state)
+        torch_state_dict.from_state_dict(state)
     assert str(caught.value) == (
         "the tensors do not fit an MPRNet of these sizes (2 missing, 1 surplus, 1 of another shape); use the "
         "checkpoint of an unchanged network:\n"
@@ -233,7 +233,7 @@ def test_missing_surplus_and_misshapen_tensors_are_listed_together(state):
 def test_long_lists_are_cut_and_say_so(state):
     state |= {f"more.{i}": np.zeros(1, np.float32) for i in range(1000)}
     with pytest.raises(UserError, match=r"0 missing, 1000 surplus(.|\n)* and 960 more$") as caught:
-        torch_names.from_state_dict(state)
+        torch_state_dict.from_state_dict(state)
     assert len(str(caught.value).splitlines()) == 42
 
 
@@ -241,25 +241,25 @@ def test_long_lists_are_cut_and_say_so(state):
 def test_values_that_are_not_finite_are_refused_by_name(state, value):
     state["tail.weight"][0, 1, 2, 0] = value
     with pytest.raises(UserError, match=r"NaN or infinite values in 1 of 226 tensors: tail\.weight; use a checkpoint"):
-        torch_names.from_state_dict(state)
+        torch_state_dict.from_state_dict(state)
 
 
 def test_values_beyond_float32_are_refused(state):
     state["tail.weight"] = np.full_like(state["tail.weight"], 1e300, dtype=np.float64)
     with pytest.raises(UserError, match=r"infinite values in 1 of 226 tensors: tail\.weight"):
-        torch_names.from_state_dict(state)
+        torch_state_dict.from_state_dict(state)
 
 
 def test_differing_prelu_slopes_are_refused(state):
     state["stage2_decoder.skip_attn1.body.1.weight"][:] = 0.5
     with pytest.raises(UserError, match=r"2 different PReLU slopes.* 0\.5 in stage2_decoder\.skip_attn1\.body\.1"):
-        torch_names.from_state_dict(state)
+        torch_state_dict.from_state_dict(state)
 
 
 def test_whole_numbers_are_refused(state):
     state["tail.weight"] = state["tail.weight"].astype(np.int8)
     with pytest.raises(UserError, match=r"1 tensors are no floating-point numbers, first tail\.weight \(int8\)"):
-        torch_names.from_state_dict(state)
+        torch_state_dict.from_state_dict(state)
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,7 @@ def test_whole_numbers_are_refused(state):
 def test_impossible_sizes_are_refused(state, name, shape):
     state[name] = np.zeros(shape, np.float32)
     with pytest.raises(UserError, match="not an MPRNet"):
-        torch_names.from_state_dict(state)
+        torch_state_dict.from_state_dict(state)
 
 
 # --- the command -----------------------------------------------------------
@@ -285,7 +285,7 @@ def test_impossible_sizes_are_refused(state, name, shape):
 
 def test_command_says_what_it_read_and_wrote(tmp_path, capsys):
     cfg = PRESETS["light"]
-    torch_files.write_pth(tmp_path / "a.pth", torch_names.to_state_dict(cfg, init_params(cfg, seed=0)))
+    torch_files.write_pth(tmp_path / "a.pth", torch_state_dict.to_state_dict(cfg, init_params(cfg, seed=0)))
     assert cli(tmp_path / "a.pth", "--output", tmp_path / "bundle") == 0
     said = capsys.readouterr().out
     assert re.search(r"read .*a\.pth: sizes of the light preset, [\d,]+ parameters, float32\n", said)
