@@ -4,9 +4,9 @@ import numpy as np
 from PIL import Image
 
 from mprnet_jax.images.formats import pillow
-from mprnet_jax.images.formats.colours import SRGB, convert, space, to_pillow
+from mprnet_jax.images.formats.colours import to_pillow
 from mprnet_jax.images.formats.picture import Picture, Refusal, check_size, from_stored
-from mprnet_jax.images.pixels import to_float, to_uint8, to_uint16
+from mprnet_jax.images.pixels import to_depth, to_float, to_uint16
 from mprnet_jax.support.errors import UserError
 
 FULL = 65535
@@ -50,6 +50,8 @@ def _deep_pixels(image: Image.Image) -> tuple[np.ndarray, str] | None:
     if image.mode not in ("I", "F"):
         return None
     array, limit = np.asarray(image), FULL if image.mode == "I" else 1
+    if image.mode == "I" and array.min() >= 0 and array.max() <= 255:
+        raise Refusal("mode I with values up to 255, which may be dark 16 bits or all of 8; convert it to L or I;16")
     if not (array.min() >= 0 and array.max() <= limit):
         found = f"{array.min():g} to {array.max():g}"
         raise Refusal(f"mode {image.mode} with values {found}, and only 0 to {limit} can be read; scale them first")
@@ -57,20 +59,19 @@ def _deep_pixels(image: Image.Image) -> tuple[np.ndarray, str] | None:
 
 
 def to_pil(pixels: np.ndarray, like: Picture) -> Image.Image:
-    """Pixels (H W 3: float in [0, 1], uint8 or uint16) as a PIL image of RGB, or RGBA where `like` has alpha.
+    """Pixels (H W 3: float in [0, 1], uint8 or uint16) as a PIL image, with what `like` carries.
 
-    Profile, EXIF, XMP and DPI of `like` are in its `info`, as Image.open would put them there. 16 bits are rounded to
-    8, since PIL has no RGB of 16.
+    Grey stays grey, with 16 bits if it had them and no alpha; all else has 8 bits a channel, since PIL has no RGB of
+    16. Alpha comes back, and CMYK and palettes become RGB. Profile, EXIF, XMP and DPI are in `info`, as Image.open
+    would put them there.
     """
-    array = pixels if pixels.dtype == np.uint8 else to_uint8(to_float(pixels))
-    icc = like.icc if like.mode == "rgb" else None
-    if like.mode == "grey" and space(like.icc) == b"GRAY":
-        grey = np.rint(array.mean(axis=2, keepdims=True)).astype(np.uint8)
-        array = convert(grey, like.icc, SRGB, "L", "RGB")
+    deep = like.mode == "grey" and like.alpha is None and like.pixels.dtype == np.uint16
+    array = to_float(pixels).mean(axis=2, keepdims=True) if like.mode == "grey" else pixels
+    array = to_depth(array, np.dtype(np.uint16 if deep else np.uint8))
     if like.alpha is not None:
-        alpha = like.alpha if like.alpha.dtype == np.uint8 else to_uint8(to_float(like.alpha))
-        array = np.concatenate((array, alpha[..., None]), axis=2)
-    image = to_pillow(np.ascontiguousarray(array))
+        array = np.concatenate((array, to_depth(like.alpha, np.dtype(np.uint8))[..., None]), axis=2)
+    image = Image.fromarray(array[..., 0]) if deep else to_pillow(np.ascontiguousarray(array))
+    icc = None if like.mode == "cmyk" else like.icc
     notes = {"icc_profile": icc, "exif": like.exif and b"Exif\0\0" + like.exif, "xmp": like.xmp, "dpi": like.dpi}
     image.info |= {name: note for name, note in notes.items() if note}
     return image

@@ -22,7 +22,6 @@ from mprnet_jax.restoring.image_jobs import image_jobs
 from mprnet_jax.restoring.options import SMALLEST_SIDE, RestoreOptions
 from mprnet_jax.restoring.orientations import ORIENTATIONS, Orientation, turn
 from mprnet_jax.restoring.padding import up_to_multiple
-from mprnet_jax.restoring.pil_images import from_pil, to_pil
 from mprnet_jax.restoring.tile_planner import TilePlanner
 from mprnet_jax.restoring.tiles import Tiles
 from mprnet_jax.runtime.forks import check_not_forked
@@ -129,10 +128,10 @@ class Restorer:
         if isinstance(image, str | Path):
             return self._restore_array(images.open_picture(as_path(image)).pixels, progress)
         if isinstance(image, Image.Image):
-            picture = from_pil(image)
+            picture = images.from_pil(image)
             # Grey is the mean of three restored channels: rounded once, at the end.
             pixels = picture.pixels if picture.mode == "rgb" else images.to_float(picture.pixels)
-            return to_pil(self._restore_array(pixels, progress), picture)
+            return images.to_pil(self._restore_array(pixels, progress), picture)
         return self._restore_array(_as_array(image), progress)
 
     def _restore_array(self, image: np.ndarray, progress: Progress | None) -> np.ndarray:
