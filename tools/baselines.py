@@ -5,12 +5,14 @@ non-commercial use only and is installed by hand.
 """
 
 import dataclasses
+import importlib
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from mprnet_jax import images
+from mprnet_jax.support.errors import UserError
 from mprnet_jax.support.optional_imports import import_extra
 
 Restore = Callable[[np.ndarray, Any], np.ndarray]
@@ -29,13 +31,16 @@ def gaussian_blur(degraded: np.ndarray, sigma: float) -> np.ndarray:
 
 def bm3d(degraded: np.ndarray, sigma: float) -> np.ndarray:
     """Colour BM3D (Dabov et al. 2007) of the PyPI package, told the true `sigma` in steps of 1/255."""
-    package = import_extra("bm3d", "bm3d", "evaluate")
+    try:
+        package = importlib.import_module("bm3d")
+    except ModuleNotFoundError:
+        raise UserError("this needs bm3d (free for non-commercial use only); run: pip install bm3d") from None
     return images.to_uint8(package.bm3d_rgb(images.to_float(degraded).astype(np.float64), sigma / 255))
 
 
 def bm3d_estimated(degraded: np.ndarray, factor: float) -> np.ndarray:
     """BM3D that is told `factor` times the sigma that scikit-image estimates from the finest wavelets."""
-    restoration = import_extra("skimage.restoration", "scikit-image", "evaluate")
+    restoration = import_extra("skimage.restoration", "scikit-image", "bench")
     return bm3d(
         degraded, factor * max(1.0, float(restoration.estimate_sigma(degraded, channel_axis=-1, average_sigmas=True)))
     )
