@@ -1,5 +1,6 @@
 """curves.png: loss, PSNR and learning rate of a run over its steps, drawn from its log."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,10 @@ PANELS = (  # title, scale, values of training, values of validation, points tha
     ("PSNR in dB", "linear", "psnr", "validation_psnr", SMOOTHED),
     ("learning rate", "linear", "lr", None, 1),
 )
+
+
+# It warns of its font cache at the first use, and of fonts and folders that it does without.
+logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
 def can_draw() -> bool:

@@ -109,12 +109,12 @@ class Page:
         self,
         photo: dict[str, Any] | None,
         task: Any,
-        model: Any,
-        stage: Any,
-        strength: Any,
-        tlc: Any,
-        self_ensemble: Any,
         request: gr.Request,
+        model: Any = None,  # in a program that names none: the task's own
+        stage: Any = 3,
+        strength: Any = 1,
+        tlc: Any = False,
+        self_ensemble: Any = False,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 (how Gradio finds it)
     ) -> tuple[str, tuple[str, str], str]:
         """Restore one photo; the options are as a program sent them.
@@ -239,9 +239,10 @@ def build(page: Page, samples: dict[str, list[Path]], queue_length: int) -> gr.B
                     elem_id="strength",
                 )
                 with gr.Accordion("For experts", open=False, elem_id="options"):
-                    # All names at first, so that programs may name any; a page gets those of its task when it opens.
+                    # All names at first, so that programs may name any, and none, for that of the task; a page gets
+                    # those of its task when it opens.
                     model = gr.Dropdown(
-                        names, value=names[0], label="Model", info="The network and its weights.", elem_id="model"
+                        names, value=None, label="Model", info="The network and its weights.", elem_id="model"
                     )
                     stage = gr.Radio(
                         [1, 2, 3],

@@ -206,6 +206,20 @@ def test_options_that_cannot_be_are_refused_over_http(server, photo, options, me
     assert message in data["error"]
 
 
+def test_a_program_that_names_a_task_alone_gets_the_weights_of_that_task(server, client, photo, tmp_path):
+    images.write(tmp_path / "a.png", photo[:32, :40])
+    named = restore(client, tmp_path / "a.png").read_bytes()
+    alone = client.predict(handle_file(tmp_path / "a.png"), task="other", stage=1, api_name="/restore")[0]
+    assert Path(alone).read_bytes() == named
+    body = {"photo": {"path": upload(server, "a.png", (tmp_path / "a.png").read_bytes())}, "task": "other", "stage": 1}
+    body["photo"]["meta"] = {"_type": "gradio.FileData"}
+    joined = httpx.post(f"{server.url}/gradio_api/call/v2/restore", json=body, timeout=60).json()
+    text = httpx.get(f"{server.url}/gradio_api/call/restore/{joined['event_id']}", timeout=120).text
+    event, data = (line.split(": ", 1)[1] for line in text.strip().splitlines()[-2:])
+    assert event == "complete", data
+    assert httpx.get(json.loads(data)[0]["url"], timeout=60).content == named
+
+
 def raw(server, target, method="GET"):
     """Status and body for an address that no library has tidied up."""
     connection = http.client.HTTPConnection(urllib.parse.urlsplit(server.url).netloc, timeout=30)
