@@ -336,7 +336,7 @@ def spoil_many(folder):
 
 
 MEASURED = """
-import resource, sys, time
+import sys, time
 from mprnet_jax.checkpoints.bundle import load_bundle
 from mprnet_jax.support.errors import UserError
 for folder in sys.argv[1:]:
@@ -347,7 +347,9 @@ for folder in sys.argv[1:]:
     except UserError as error:
         print(error)
     print(time.process_time() - before)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+# Not ru_maxrss: that begins with the peak of the process that started this one.
+(peak,) = (line for line in open("/proc/self/status") if line.startswith("VmHWM:"))
+print(int(peak.split()[1]) * 1024)
 """
 
 

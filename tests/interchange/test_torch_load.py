@@ -198,7 +198,7 @@ def sparse(path, start, size=10**12):
 
 
 MEASURED = """
-import resource, sys, time
+import sys, time
 from mprnet_jax.interchange.torch.load import load
 from mprnet_jax.support.errors import UserError
 for path in sys.argv[1:]:
@@ -209,7 +209,9 @@ for path in sys.argv[1:]:
     except UserError as error:
         print(str(error).splitlines()[0])
     print(time.process_time() - before)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+# Not ru_maxrss: that begins with the peak of the process that started this one.
+(peak,) = (line for line in open("/proc/self/status") if line.startswith("VmHWM:"))
+print(int(peak.split()[1]) * 1024)
 """
 
 
