@@ -41,6 +41,13 @@ SERVE = "import sys; sys.path[:] = {path!r}; from mprnet_jax.images.reading_proc
 _idle: "queue.SimpleQueue[_Reader]" = queue.SimpleQueue()
 _owner = os.getpid()  # whose readers they are: a forked process must not share their pipes
 _start = threading.Lock()
+_here = False  # whether this process may be ended itself
+
+
+def read_here() -> None:
+    """Say that this process is one that another may end: it decodes everything itself, and starts none."""
+    global _here
+    _here = True
 
 
 def decode(path: Path, max_pixels: int) -> Picture:
@@ -48,6 +55,9 @@ def decode(path: Path, max_pixels: int) -> Picture:
 
     Raises Refusal if it takes too long, and MemoryError.
     """
+    if _here:
+        with open(path, "rb") as file:
+            return codec.decode(file, max_pixels)
     reader = _take()
     try:
         answer = reader.ask(path, max_pixels, SECONDS + os.stat(path).st_size / BYTES_A_SECOND)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mprnet_jax import images
 from mprnet_jax.images.formats.codec import Picture
+from mprnet_jax.images.reading_process import read_here
 from mprnet_jax.support.errors import UserError
 
 SECONDS = 30.0  # that a photo may take; one of 64 megapixels takes 1 to 5
@@ -107,6 +108,7 @@ def _serve(connection: Connection, max_pixels: int, seconds: float) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the page ends this one
     most = BYTES + BYTES_A_PIXEL * max_pixels
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    read_here()
     connection.send(True)
     while True:
         try:
