@@ -199,12 +199,16 @@ def load(folder: Path) -> Result:
         return _parse(json.loads(read_regular(path)))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"{path}: not a whole result ({type(error).__name__}: {error}); evaluate again") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+        reason = one_line(f"{type(error).__name__}: {error}")
+        raise UserError(f"{path}: not a whole result ({reason}); evaluate again") from None
 
 
 def _parse(content: dict[str, Any]) -> Result:
-    """What json.loads gave as a Result. Raises ValueError, KeyError, TypeError or AttributeError if it is none."""
+    """What json.loads gave as a Result.
+
+    If it is none, raises ValueError, KeyError, TypeError, AttributeError, or OverflowError (integers beyond any float).
+    """
     protocol = content["protocol"]
     if protocol not in PROTOCOLS:
         raise ValueError(f"unknown protocol {protocol}")
@@ -234,6 +238,8 @@ def _restored_by(content: dict[str, Any]) -> RestoredBy:
     numbers = (found.operations, found.share_of_compute, found.restore_seconds_median)
     if not all(isinstance(text, str) for text in texts) or not isinstance(found.options, dict):
         raise TypeError("restored_by holds a field of another kind")
-    if not all(number is None or isinstance(number, int | float) for number in numbers):
-        raise TypeError("restored_by holds a number of another kind")
+    for number in numbers:
+        if not (number is None or isinstance(number, int | float)):
+            raise TypeError("restored_by holds a number of another kind")
+        float(number or 0)  # raises OverflowError
     return found

@@ -1,20 +1,28 @@
 """Bundles that strangers made: each refusal is one line, soon, and takes little memory."""
 
-import hashlib
-import json
 import logging
 import os
 import re
 import shutil
-import struct
 import subprocess
 import sys
 
-import imagecodecs
 import jax
 import numpy as np
 import pytest
 import tensorstore
+from attacks.bundles import (
+    ZSTD,
+    about,
+    change_json,
+    node,
+    rewrite,
+    sign,
+    spoil_bomb,
+    spoil_header,
+    spoil_nested,
+    spoil_sparse,
+)
 
 from mprnet_jax.checkpoints import arrays, regular_files
 from mprnet_jax.checkpoints.bundle import Bundle, load_bundle
@@ -42,28 +50,6 @@ def saved(tmp_path_factory, params):
 def folder(tmp_path, saved):
     """A copy of the bundle, to spoil."""
     return shutil.copytree(saved, tmp_path / "bundle")
-
-
-def sign(folder):
-    """The sums that a stranger would write: right ones."""
-    (folder / "SHA256SUMS").unlink(missing_ok=True)
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder)}\n" for path in files]
-    (folder / "SHA256SUMS").write_text("".join(lines))
-
-
-def rewrite(folder, values):
-    """Other values in the store of the arrays, by key, as Orbax's own library writes them."""
-    store = tensorstore.KvStore.open({"driver": "ocdbt", "base": f"file://{folder / 'params'}/"}).result()
-    for key, value in values.items():
-        store.write(key, value).result()
-    sign(folder)
-
-
-def change_json(folder, item, change):
-    path = folder / item / "metadata"
-    path.write_text(json.dumps(change(json.loads(path.read_text()))))
-    sign(folder)
 
 
 def refusal(folder):
@@ -208,17 +194,10 @@ def test_numbers_of_a_megabyte_are_one_line(folder):
 
 
 def test_nested_json_is_one_line(folder):
-    (folder / "provenance" / "metadata").write_text("[" * 1_000_000)
-    sign(folder)
+    spoil_nested(folder)
     assert "provenance/metadata is not JSON" in refusal(folder)
 
 
-def about(shape, dtype="<f4", chunks=None, compressor=None):
-    fields = {"shape": shape, "dtype": dtype, "chunks": chunks or shape, "compressor": compressor, "order": "C"}
-    return json.dumps({**fields, "fill_value": None, "filters": None, "zarr_format": 2}).encode()
-
-
-ZSTD = {"id": "zstd", "level": 1}
 KERNEL = [3, 3, 2 * TINY.n_feat, TINY.n_feat]  # of concat12
 COUNT = 9 * 2 * TINY.n_feat**2
 
@@ -275,11 +254,6 @@ def test_the_lists_of_arrays_are_found_where_they_are(saved):
     assert any(b"concat12.kernel" in node for node in nodes)
 
 
-def node(body, magic="0cdb20de", packed=True):
-    body = imagecodecs.zstd_encode(body) if packed else body
-    return struct.pack("<4sQBB", bytes.fromhex(magic), len(body) + 18, 0, packed) + body + bytes(4)
-
-
 def varints(*values):
     encoded = lambda n: encoded(n & 0x7F)[:0] + bytes([n & 0x7F | 0x80]) + encoded(n >> 7) if n > 0x7F else bytes([n])
     return b"".join(map(encoded, values))
@@ -306,28 +280,6 @@ def test_many_lists_of_arrays_are_refused(folder):
     (folder / "params" / "d" / "x").write_bytes(node(b"\0\0\0") * 2000)
     sign(folder)
     assert "the lists of the arrays are more than 1000" in refusal(folder)
-
-
-def spoil_bomb(folder):
-    """10 MB of Zstandard that unpack to more than any machine has."""
-    million = imagecodecs.zstd_encode(bytes(10_000_000))
-    rewrite(
-        folder,
-        {
-            "concat12.kernel/.zarray": about(KERNEL, compressor=ZSTD),
-            "concat12.kernel/0.0.0.0": million * (10**7 // 1000),
-        },
-    )
-
-
-def spoil_header(folder):
-    (folder / "provenance" / "metadata").write_text('{"a": "' + "x" * 100_000_000 + '"}')
-    sign(folder)
-
-
-def spoil_sparse(folder):
-    with (folder / "params" / "d" / "x").open("wb") as file:
-        file.truncate(10**12)
 
 
 def spoil_many(folder):

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import scipy.io
 import skimage.metrics
+from attacks.benchmark_files import dnd, sidd
 
 from mprnet_jax import evaluate, images
 from mprnet_jax.checkpoints.bundle import Bundle
@@ -26,7 +27,6 @@ from mprnet_jax.evaluation.run import evaluate as evaluate_all
 from mprnet_jax.model import MPRNet, init_params
 from mprnet_jax.restoring import Restorer
 from mprnet_jax.support.errors import UserError
-from tests.helpers.benchmark_files import dnd, sidd
 
 
 def noisy(image, sigma, seed):

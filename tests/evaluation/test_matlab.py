@@ -3,19 +3,20 @@
 import configparser
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.io
 import scipy.sparse
+from attacks.benchmark_files import dnd, sidd
+from attacks.mutations import mutations
+from attacks.victims import lines_of
 
 from mprnet_jax.evaluation import comparison, test_sets
 from mprnet_jax.evaluation import dnd as dnd_files
 from mprnet_jax.evaluation import sidd as sidd_files
 from mprnet_jax.support.errors import UserError
-from tests.helpers.benchmark_files import dnd, sidd
 
 h5py = pytest.importorskip("h5py")
 
@@ -112,39 +113,6 @@ def test_sidd_and_comparing_need_no_package_that_jax_does_not_need(tmp_path, mon
     assert "scipy>=" in needed
     assert all(f"\n{package}" not in needed for package in ("h5py", "opencv"))
     assert "scipy" not in requirements["options.extras_require"]["evaluate"]
-
-
-def mutations(data: bytes, count: int, seed: int) -> Iterator[bytes]:
-    """A file with bits flipped, bytes overwritten, parts left out, or cut off: mostly in its head."""
-    rng = np.random.default_rng(seed)
-    for k in range(count):
-        changed = bytearray(data)
-        where = int(rng.integers(0, min(len(data), 4096 if k % 4 else len(data))))
-        match k % 3:
-            case 0:
-                changed[where] ^= 1 << int(rng.integers(8))
-            case 1:
-                changed[where : where + 8] = rng.bytes(8)
-            case 2:
-                del changed[where : where + int(rng.integers(1, 1000))]
-        yield bytes(changed[:where]) if k % 7 == 0 else bytes(changed)
-
-
-def lines_of(name, folder) -> list[str]:
-    """What is said of a set while everything in it is read."""
-    dnd_files._image.cache_clear()
-    lines = []
-    try:
-        found = test_sets.open_set(name, folder)
-    except UserError as error:
-        return [str(error)]
-    for pair in found.pairs:
-        for read in (pair.read_input, pair.read_target):
-            try:
-                assert read is None or np.isfinite(read()).all()
-            except UserError as error:
-                lines.append(str(error))
-    return [*found.refused, *lines]
 
 
 @pytest.mark.parametrize("compressed", [False, True])

@@ -4,8 +4,11 @@ import csv
 import math
 
 import pytest
+from attacks.evaluation_sets import RESULTS_BUILT, change_result
+from attacks.evaluation_sets import a_result as result
 
 from mprnet_jax.evaluation import results
+from mprnet_jax.support.errors import UserError
 
 HOSTILE = [
     "=1+1",
@@ -21,12 +24,6 @@ HOSTILE = [
     "a;=1+1",
     'a"b,c',
 ]
-
-
-def result(names):
-    rows = [{"name": name, "psnr": 30.0 - i, "ssim_matlab_rgb": 0.5, "gain": -1.5 - i} for i, name in enumerate(names)]
-    by = results.RestoredBy(kind="files", source="x", sha256="0", sha256_of="y", options={"tile": "auto"})
-    return results.Result("gopro", "run", len(rows), rows, ["one"], results.Dataset("d", "0", "z"), by, 1.0)
 
 
 def is_number(cell):
@@ -62,3 +59,13 @@ def test_what_is_read_back_is_what_was_saved_with_its_odd_numbers_and_names(tmp_
     saved.images[1] |= {"gain": -math.inf}
     results.save(tmp_path, saved)
     assert results.load(tmp_path) == saved
+
+
+@pytest.mark.parametrize("kind", RESULTS_BUILT)
+def test_results_of_another_kind_are_one_line(tmp_path, kind):
+    results.save(tmp_path, result(["a"]))
+    change_result(RESULTS_BUILT[kind], tmp_path)
+    with pytest.raises(UserError, match="not a whole result") as caught:
+        results.load(tmp_path)
+    assert str(tmp_path) in str(caught.value)
+    assert str(caught.value).isprintable()

@@ -1,14 +1,13 @@
 """Small files that ask for much work or memory are refused at once; those that cannot be judged, after a time."""
 
 import io
-import struct
 import subprocess
 import sys
 import time
-import zlib
 
 import numpy as np
 import pytest
+from attacks.pictures import PIXELS_AT, TAGS, chain_of_pages, claiming, jpeg, many_scans, png_claiming, slow_text, tiff
 from PIL import Image
 
 from mprnet_jax import images
@@ -17,47 +16,10 @@ from mprnet_jax.support.errors import UserError
 from tests.helpers import picture_makers as make
 
 SECONDS = 5  # on a busy machine; each takes milliseconds
-PIXELS_AT = 8 + 256
-TAGS = [(256, 16), (257, 16), (258, 8), (259, 1), (262, 1), (273, 8), (277, 1), (278, 16), (279, 256)]
-
-
-def tiff(tags, next_at, behind=b""):
-    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
-    directory = struct.pack("<H", len(tags)) + entries + struct.pack("<I", next_at)
-    return b"II*\0" + struct.pack("<I", PIXELS_AT) + bytes(256) + directory + behind
-
-
-def chain_of_pages(count):
-    start = PIXELS_AT + 2 + 12 * len(TAGS) + 4
-    pages = (struct.pack("<HHHIII", 1, 254, 4, 1, 0, start + 18 * (i + 1)) for i in range(count - 1))
-    return tiff(TAGS, start, b"".join(pages) + struct.pack("<HHHIII", 1, 254, 4, 1, 0, 0))
-
-
-def jpeg(array=None, **options):
-    file = io.BytesIO()
-    image = Image.fromarray(np.zeros((16, 16, 3), np.uint8) if array is None else array)
-    image.save(file, "JPEG", **options)
-    return file.getvalue()
-
-
-def claiming(data, marker, width, height):
-    start = data.index(marker) + 5
-    return data[:start] + struct.pack(">HH", height, width) + data[start + 4 :]
-
-
-def many_scans():
-    data = jpeg(progressive=True)
-    return data[:-2] + data[data.rindex(b"\xff\xda") : -2] * 2000 + b"\xff\xd9"
 
 
 def png(*chunks):
     return make.png_file(make.noise(0, 4, 4, 3), *chunks)
-
-
-def png_claiming(side):
-    parts = [(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(bytes(99)))]
-    packed = (struct.pack(">I", len(c)) + k + c + struct.pack(">I", zlib.crc32(k + c)) for k, c in parts)
-    return b"\x89PNG\r\n\x1a\n" + b"".join(packed) + bytes(4) + b"IEND\xaeB`\x82"
 
 
 @pytest.mark.parametrize(
@@ -108,8 +70,7 @@ def test_a_flat_grey_jpeg_is_whole(tmp_path):
 
 def test_a_picture_that_takes_too_long_is_given_up_on_and_the_next_one_is_read(tmp_path, monkeypatch):
     Image.fromarray(make.noise(2, 4, 4)).save(tmp_path / "a.gif")
-    text = b"P3 4000 4000 255\n" + b"1 " * 4_000_000
-    (tmp_path / "slow.ppm").write_bytes(text)
+    (tmp_path / "slow.ppm").write_bytes(slow_text())
     monkeypatch.setattr(reading_process, "SECONDS", 0.1)
     monkeypatch.setattr(reading_process, "BYTES_A_SECOND", 1e12)
     with pytest.raises(UserError, match=r"slow.ppm: given up on after"):

@@ -1,11 +1,11 @@
 """Hundreds of pictures of every kind through open_picture and save_picture, and hundreds of damaged ones."""
 
 import io
-import struct
 
 import numpy as np
 import pytest
 import tifffile
+from attacks.mutations import damage
 from PIL import Image
 
 from mprnet_jax import images
@@ -194,27 +194,6 @@ def test_everything_comes_back(tmp_path, seed):
         assert info["dpi"] == pytest.approx(make.DPI if case.orientation < 5 else make.DPI[::-1], abs=0.03)
     if suffix == case.suffix == ".png" and "text" in case.notes:
         assert (b"tEXt", b"Author\0Ada") in make.png_chunks(out)
-
-
-def damage(data, rng):
-    """Cut off, overwritten, stretched, zeroed or with another number in it."""
-    data, kind = bytearray(data), rng.integers(6)
-    start = int(rng.integers(len(data)))
-    if kind == 0:
-        return bytes(data[:start])
-    if kind == 1:
-        for position in rng.integers(0, len(data), 5):
-            data[position] ^= int(rng.integers(1, 256))
-    elif kind == 2:
-        data[start:start] = rng.bytes(int(rng.integers(1, 50)))
-    elif kind == 3:
-        data[start : start + 40] = bytes(len(data[start : start + 40]))
-    elif kind == 4:  # in the header, where sizes and offsets are
-        position = int(rng.integers(min(len(data), 200)))
-        data[position : position + 4] = struct.pack("<I", rng.choice([0, 1, 2**31 - 1, 2**32 - 1, len(data)]))
-    else:
-        del data[start : start + int(rng.integers(1, 50))]
-    return bytes(data)
 
 
 @pytest.mark.parametrize("seed", range(DAMAGED))

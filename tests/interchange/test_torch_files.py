@@ -8,6 +8,7 @@ from collections import OrderedDict
 
 import numpy as np
 import pytest
+from attacks.checkpoints import HEADERS, OPCODES, legacy_header
 
 from mprnet_jax.interchange.torch import files as torch_files
 from mprnet_jax.support.errors import UserError
@@ -164,9 +165,7 @@ def test_planted_program_is_refused_and_does_not_run(tmp_path, zipped):
 
 def legacy(*pickled, tail=b""):
     """A file of the legacy layout with these pickles as its object and its list of keys."""
-    system = {"protocol_version": 1001, "little_endian": True, "type_sizes": {}}
-    header = [pickle.dumps(value, 2) for value in (0x1950A86A20F9469CFC6C, 1001, system)]
-    return b"".join([*header, *pickled]) + tail
+    return b"".join([legacy_header(), *pickled]) + tail
 
 
 def zipped_pickle(path, pickled, compression=zipfile.ZIP_STORED):
@@ -221,19 +220,7 @@ def test_tensor_outside_its_storage_is_a_user_error(tmp_path, lie):
 
 @pytest.mark.parametrize(
     "opcodes",
-    [
-        b"\x80\x02r\xff\xff\xff\xff.",  # a memo of 2**32 entries
-        b"\x80\x02}r\xff\xff\xff\x7fj\x00\x00\x00\x00.",
-        b"\x80\x05\x96" + struct.pack("<Q", 2**40) + b".",  # an array of a TB
-        b"\x80\x04\x8d" + struct.pack("<Q", 2**40) + b".",  # text of a TB
-        b"\x80\x02}" + b")\x85" + b"\x85" * 200_000 + b"K\x01s.",  # a key nested deep enough to crash hash()
-        b"\x80\x02(" + b")\x85" + b"\x85" * 200_000 + b"K\x01d.",
-        b"\x80\x02cos\nsystem\n(X\x05\x00\x00\x00falsetR.",
-        b"\x80\x02(X\x05\x00\x00\x00falseios\nsystem\n.",
-        b"\x80\x02ccollections\nOrderedDict\n(]tR.",
-        b"\x80\x02c__builtin__\neval\n.",
-        b"\x80\x02(X\x06\x00\x00\x00modulet\x51.",
-    ],
+    OPCODES,
     ids=range(11),
 )
 def test_hostile_pickle_is_a_user_error(tmp_path, opcodes):
@@ -250,17 +237,7 @@ def test_compressed_archive_is_a_user_error(tmp_path):
 
 @pytest.mark.parametrize(
     "header",
-    [
-        b'{"a":{"dtype":"F32","shape":[1000000000000],"data_offsets":[0,4000000000000]}}',
-        b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}',
-        b'{"a":{"dtype":"F32","shape":[-1,-1],"data_offsets":[0,4]}}',
-        b'{"a":{"dtype":"F32","shape":[1.0],"data_offsets":[0,4]}}',
-        b'{"a":{"dtype":"Q4","shape":[1],"data_offsets":[0,4]}}',
-        b'{"a":7}',
-        b'{"a":{}}',
-        b"{" + b'"a":[' * 100_000,
-        b"{\xff\xfe}",
-    ],
+    HEADERS,
     ids=range(9),
 )
 def test_hostile_safetensors_header_is_a_user_error(tmp_path, header):

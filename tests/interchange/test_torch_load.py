@@ -10,6 +10,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from attacks import checkpoints
 
 from mprnet_jax.interchange.torch import state_dict as torch_state_dict
 from mprnet_jax.interchange.torch.load import load, official_state_dict
@@ -148,55 +149,6 @@ def test_what_is_no_file_is_neither_waited_for_nor_read(tmp_path, kind):
 # --- hostile files ----------------------------------------------------------------------------------------------------
 
 
-def zipped(path, pickled, numbers=bytes(16)):
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("archive/data.pkl", pickled)
-        archive.writestr("archive/data/0", numbers)
-    return path
-
-
-def long4(value):
-    data = value.to_bytes((value.bit_length() + 8) // 8, "little", signed=True)
-    return pickle.LONG4 + struct.pack("<i", len(data)) + data
-
-
-def tensor(size, stride, count=b"K\x04"):
-    storage = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpu"
-    return b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + count + b"tQK\x00" + size + stride + b"\x89}tR"
-
-
-HUGE = long4(2 ** (8 * 1_000_000))  # a megabyte
-COLLIDING = b"".join(long4(k * (2**61 - 1)) + b"N" for k in range(1, 250_000))  # their hashes are all 0
-HOSTILE = {
-    "integers of a megabyte": tensor(b"(" + HUGE + b"t", b"(" + HUGE + b"t"),
-    "many dimensions": tensor(b"(" + b"J\xff\xff\xff\x7f" * 300_000 + b"t", b"(" + b"K\x00" * 300_000 + b"t"),
-    "integers of 200 bytes": tensor(b"(" + long4(2**1600) * 16 + b"t", b"(" + b"K\x00" * 16 + b"t"),
-    "a count of a megabyte": tensor(b"K\x01\x85", b"K\x01\x85", HUGE),
-    "keys of one hash": b"}(" + COLLIDING + b"u",
-    "an endless pickle": b"N0" * 20_000_000,
-}
-
-
-def safetensors(path, header, numbers=b"", size=None):
-    path.write_bytes(struct.pack("<Q", len(header) if size is None else size) + header + numbers)
-    return path
-
-
-def many_cabs(path, state, count):
-    """A network that claims so many CABs, all of whose tensors are one."""
-    one = np.zeros(1, np.float32)
-    entry = lambda array: {"dtype": "F32", "shape": list(array.shape), "data_offsets": [0, array.nbytes]}
-    header = {name: entry(array) for name, array in state.items()}
-    header |= {f"stage3_orsnet.orb1.body.{number}.weight": entry(one) for number in range(2, count + 1)}
-    return safetensors(path, json.dumps(header).encode(), bytes(100_000))
-
-
-def sparse(path, start, size=10**12):
-    path.write_bytes(start)
-    os.truncate(path, size)
-    return path
-
-
 MEASURED = """
 import sys, time
 from mprnet_jax.interchange.torch.load import load
@@ -216,26 +168,10 @@ print(int(peak.split()[1]) * 1024)
 
 
 def test_hostile_files_take_little_time_and_memory(tmp_path, state):
-    paths = [
-        zipped(tmp_path / f"{number}.pth", b"\x80\x02" + pickled + b".")
-        for number, pickled in enumerate(HOSTILE.values())
-    ]
-    system = {"protocol_version": 1001, "little_endian": True, "type_sizes": {}}
-    header = b"".join(pickle.dumps(value, 2) for value in (0x1950A86A20F9469CFC6C, 1001, system))
-    legacy = tmp_path / "legacy.pth"
-    legacy.write_bytes(header + b"\x80\x02" + HOSTILE["an endless pickle"] + b".")
-    paths += [
-        legacy,
-        safetensors(tmp_path / "header.safetensors", b'{"a":"' + b"x" * 100_000_000 + b'"}'),
-        safetensors(
-            tmp_path / "shape.safetensors", b'{"a":{"dtype":"F32","shape":[1%s],"data_offsets":[0,4]}}' % (b"0" * 18)
-        ),
-        safetensors(tmp_path / "integer.safetensors", b'{"a":{"shape":[1%s]}}' % (b"0" * 1_000_000)),
-        many_cabs(tmp_path / "cabs.safetensors", state, 3000),
-        sparse(tmp_path / "zip.pth", b"PK\x03\x04"),
-        sparse(tmp_path / "legacy sparse.pth", header),
-        sparse(tmp_path / "sparse.safetensors", struct.pack("<Q", 10**11) + b"{"),
-    ]
+    paths = []
+    for number, make in enumerate(checkpoints.built(state).values()):
+        (tmp_path / str(number)).mkdir()
+        paths.append(make(tmp_path / str(number)))
     done = subprocess.run([sys.executable, "-c", MEASURED, *paths], capture_output=True, text=True, check=True)
     *said, memory = done.stdout.splitlines()
     assert int(memory) < BYTES

@@ -1,7 +1,6 @@
 """SIDD and DND in miniature, as MATLAB writes them."""
 
 import numpy as np
-import pytest
 import scipy.io
 
 from mprnet_jax.evaluation.sidd import FILES, VARIABLES
@@ -17,7 +16,8 @@ def sidd(folder, noisy=(1, 2, 256, 256, 3), truth=(1, 2, 256, 256, 3), dtype=np.
 
 def dnd(folder, numbers=(1, 2), missing=(), boxes=20):
     """DND in miniature, written as MATLAB v7.3 does: axes reversed, boxes behind references."""
-    h5py = pytest.importorskip("h5py")
+    import h5py  # of the extra `evaluate`
+
     rng = np.random.default_rng(0)
     corners = np.array([[1 + k, 2, 16 + k, 25] for k in range(boxes)], np.float64)  # rows, columns; from 1, inclusive
     noisy = {number: rng.random((40, 30, 3), np.float32) for number in numbers}
