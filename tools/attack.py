@@ -85,13 +85,20 @@ def table(lines: Sequence[tuple[str, ...]]) -> str:
     return "\n".join(texts)
 
 
+def positive(text: str) -> int:
+    """A whole number from 1 on. Raises ValueError, which argparse reports."""
+    if int(text) < 1:
+        raise ValueError
+    return int(text)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    subparsers = parser.add_subparsers(metavar="WHAT", dest="what", required=True)
-    for kind, (_, count, line) in KINDS.items():
-        add_options(subparsers.add_parser(kind, help=line), f"inputs (default: {count})")
-    add_options(subparsers.add_parser("kills", help="a training run, killed"), f"kills (default: {KILLS})")
-    add_options(subparsers.add_parser("all", help="all of these"), "of each (default: as each by itself)")
+    lines_of_help = [f"{kind}: {line} ({count})" for kind, (_, count, line) in KINDS.items()]
+    lines_of_help += [f"kills: a training run that is killed ({KILLS})", "all: each of these"]
+    parser.add_argument("what", metavar="WHAT", choices=[*KINDS, "kills", "all"], help="; ".join(lines_of_help))
+    parser.add_argument("--count", type=positive, metavar="N", help="how many of each (default: the numbers above)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="other inputs (default: 0)")
     args = parser.parse_args(argv)
     lines, held = [], True
     for kind, (_, count, _) in KINDS.items():
@@ -104,12 +111,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         lines, held = lines + of_kills, held and survived
     print(table(lines))
     sys.exit(not held)
-
-
-def add_options(parser: argparse.ArgumentParser, what: str) -> None:
-    """Of every subcommand."""
-    parser.add_argument("--count", type=int, metavar="N", help=f"number of {what}")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="other inputs (default: 0)")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import time
 
 import attack
 import pytest
-from attacks import pictures, trials, victims
+from attacks import evaluation_sets, pictures, trials, victims
 from attacks.cases import file_case
 
 COUNTS = {"pictures": 24, "checkpoints": 12, "bundles": 12, "sets": 16}
@@ -28,6 +28,12 @@ def test_nothing_gives_way(kind, capsys):
 def test_the_pictures_that_are_damaged_are_whole_before(tmp_path, form):
     (tmp_path / "picture").write_bytes(pictures.whole(form))
     assert victims.read_picture(tmp_path / "picture")[0] == []
+
+
+def test_the_results_that_are_damaged_are_whole_before(tmp_path):
+    (tmp_path / "results").mkdir()
+    evaluation_sets.results.save(tmp_path / "results", evaluation_sets.a_result(["a", "b"]))
+    assert victims.read_set(tmp_path / "results")[0] == []
 
 
 BAD = {
