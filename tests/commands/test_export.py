@@ -316,7 +316,7 @@ def test_a_missing_package_is_named(tmp_path, bundle, monkeypatch, name, package
 
     def missing(module):
         if module == package:
-            raise ImportError
+            raise ModuleNotFoundError(name=module)  # as of a package that is not installed
         return real(module)
 
     monkeypatch.setattr(optional_imports.importlib, "import_module", missing)
