@@ -204,7 +204,8 @@ def test_on_a_phone_everything_fits_the_width_and_a_sample_is_restored(page, tmp
     frame = page.locator("#samples").bounding_box()
     assert frame["height"] < 110  # one row, and nothing empty below it
     for number in range(samples.count()):
-        assert samples.nth(number).evaluate("image => image.naturalWidth") > 0
+        # decode() waits until the picture has arrived, and fails if it cannot be shown
+        assert samples.nth(number).evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
         box = samples.nth(number).bounding_box()
         assert box["x"] + box["width"] <= frame["x"] + frame["width"]
     samples.first.click()

@@ -1,5 +1,6 @@
 """Picture files for tests, made and taken apart without the code under test."""
 
+import functools
 import io
 import struct
 import zlib
@@ -103,10 +104,12 @@ def jpeg_segments(data):
     return found
 
 
+@functools.cache  # a profile holds the second it was made in
 def rgb_profile():
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
+@functools.cache
 def grey_profile():
     return imagecodecs.cms_profile("gray", gamma=1.8)
 
