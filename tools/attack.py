@@ -69,7 +69,7 @@ def attack_training(count: int, seed: int) -> tuple[list[tuple[str, ...]], bool]
             print(f"kills: {error}", file=sys.stderr)
             return [("kills", "a training run", str(count), "0", "", "1", "", "")], False
     held = outcome.same_bits and outcome.same_log
-    what = f"a training run, resumed {outcome.resumed} times"
+    what = f"a training run (times resumed: {outcome.resumed})"
     return [("kills", what, str(count), str(int(held)), "", str(int(not held)), "", "")], held
 
 

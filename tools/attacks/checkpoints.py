@@ -13,7 +13,7 @@ import numpy as np
 
 from attacks.cases import Case, some
 from attacks.mutations import damage
-from mprnet_jax.interchange.torch import files, names
+from mprnet_jax.interchange.torch import files, state_dict
 from mprnet_jax.model import MPRNetConfig, init_params
 
 SMALL = MPRNetConfig(4, 2, 2, num_cab=1, reduction=1)
@@ -148,7 +148,7 @@ def _whole(folder: Path, state: dict[str, np.ndarray]) -> dict[str, bytes]:
 
 def cases(count: int, seed: int, made: Path) -> Iterator[Case]:
     """So many checkpoints: the built ones, then damaged ones of every layout in turn; whole ones go to `made`."""
-    state = names.to_state_dict(SMALL, init_params(SMALL, seed=0))
+    state = state_dict.to_state_dict(SMALL, init_params(SMALL, seed=0))
     by_hand = [Case(name.split(",")[0], name, make) for name, make in built(state).items()]
     by_hand += [
         Case(".pth", f".pth, pickle {number}", lambda folder, data=data: zipped(folder / "a.pth", data))
