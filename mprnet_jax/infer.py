@@ -55,7 +55,8 @@ class ListModels(argparse.Action):
     """Print the models that ship, and end: as --help does, whatever else is missing."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        print(list_models())
+        with exit_on_user_error(COMMAND):
+            print(list_models())
         parser.exit()
 
 

@@ -1,46 +1,20 @@
-"""The light derainer that ships: streaks made on clean photos, from the light denoiser. In six parts, on 2 CPU cores.
+"""The light derainer that ships: streaks made on clean photos, from the light denoiser. In four parts, on 2 CPU cores.
 
 python -m mprnet_jax.train --config configs/shipped/deraining.py --data photos
 Parts 1 to 4: 36.34, 33.02 and 29.62 dB (Y) in light, medium and heavy made rain, where the input has 32.92, 24.41 and
-17.81; 38.64 dB without rain (docs/models/deraining_light.md). Part 5 takes 50 minutes; its results come with the
-weights that it makes.
+17.81; 38.64 dB without rain (docs/models/deraining_light.md).
 """
 
 import dataclasses
 from pathlib import Path
 
 from mprnet_jax.checkpoints.pretrained import PRETRAINED
-from mprnet_jax.data.degradations.compression import Jpeg
-from mprnet_jax.data.degradations.mixture import Chain, Mixture
+from mprnet_jax.data.degradations.mixture import Mixture
 from mprnet_jax.data.degradations.rain import Rain
 from mprnet_jax.model import PRESETS
 from mprnet_jax.training.config import TrainConfig
 
 DRY = Rain(density=(0, 0))
-ANGLE = (-60.0, 60.0)  # degrees from the vertical
-HEAVY = Rain(
-    ANGLE,
-    (15.0, 90.0),
-    (0.8, 3.5),
-    (0.25, 1.2),
-    (0.2, 0.7),
-    added_share=0.7,
-    directions=(1, 3),
-    veil_share=0.2,
-    veil=(0.02, 0.2),
-)
-LIGHT = Rain(
-    ANGLE,
-    (8.0, 80.0),
-    (0.8, 6.0),
-    (0.02, 0.3),
-    (0.15, 1.0),
-    added_share=0.6,
-    directions=(1, 2),
-    veil_share=0.3,
-    veil=(0.02, 0.2),
-)
-DENSE = Rain((-45.0, 45.0), (15.0, 70.0), (0.8, 2.5), (0.5, 1.6), (0.3, 0.8), added_share=0.85, directions=(1, 2))
 
 
 def get_config() -> list[TrainConfig]:
@@ -79,40 +53,4 @@ def get_config() -> list[TrainConfig]:
         part(degradation=Mixture((Rain(), DRY), (0.75, 0.25)), learning_rate=3e-4, epochs=3, seed=6),
         part(degradation=Mixture((Rain(), DRY), (0.6, 0.4)), learning_rate=4e-4, epochs=5, seed=9),
         part(degradation=Mixture((Rain(), DRY), (0.5, 0.5)), learning_rate=4e-4, epochs=5, seed=10),
-        # Streaks of all widths and directions, added or screened, with a veil of mist, saved as JPEG.
-        part(
-            degradation=Mixture(
-                (Chain((HEAVY, Jpeg(share=0.25))), Chain((LIGHT, Jpeg(share=0.25))), Rain(), Chain(()), Jpeg((80, 98))),
-                (0.3, 0.27, 0.13, 0.22, 0.08),
-            ),
-            dtype="bfloat16",
-            epochs=None,
-            minutes=50,
-            learning_rate=6e-4,
-            patch_size=128,
-            validate_every=200,
-            save_every=100,
-            seed=16,
-        ),
-        # Dense rain most of the time: thin bright streaks over the whole picture, which the part before left in.
-        part(
-            degradation=Mixture(
-                (
-                    Chain((DENSE, Jpeg(share=0.15))),
-                    Chain((HEAVY, Jpeg(share=0.25))),
-                    Chain((LIGHT, Jpeg(share=0.25))),
-                    Rain(),
-                    Chain(()),
-                    Jpeg((80, 98)),
-                ),
-                (0.32, 0.1, 0.22, 0.1, 0.2, 0.06),
-            ),
-            dtype="bfloat16",
-            epochs=None,
-            minutes=55,
-            learning_rate=8e-4,
-            validate_every=200,
-            save_every=100,
-            seed=17,
-        ),
     ]

@@ -30,13 +30,23 @@ MODELS = {
     model.name: model
     for model in (
         ShippedModel(
-            "denoising_light", "denoising", "noise of unknown strength, Gaussian up to sigma 50, and cameras'"
+            "denoising_light",
+            "denoising",
+            "noise of cameras, and Gaussian up to sigma 55; also saved as JPEG",
         ),
         ShippedModel("deraining_light", "deraining", "streaks of rain of any angle, density and brightness"),
-        ShippedModel("deblurring_light", "deblurring", "a hand-held camera's shake, up to about 25 pixels"),
+        ShippedModel(
+            "deraining_light_heavy", "deraining", "dense and wide rain, also saved as JPEG; light rain less well"
+        ),
+        ShippedModel(
+            "deblurring_light",
+            "deblurring",
+            "shake up to about 25 pixels, also under a little noise or JPEG",
+        ),
     )
 }
-PRETRAINED = {model.task: model.path for model in MODELS.values()}  # task -> bundle of its default model
+# Task -> bundle of its default model, which is the first.
+PRETRAINED = {model.task: model.path for model in reversed(MODELS.values())}
 
 
 def bundle_path(name_or_path: str | Path) -> Path:
