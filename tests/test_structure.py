@@ -23,7 +23,7 @@ EXTRAS = {
     "mprnet_jax/evaluation": ("evaluate",),
     "mprnet_jax/interchange": ("export", "verify"),
     "mprnet_jax/web": ("demo",),
-    "tools": ("docs", "bench"),
+    "tools": ("docs", "bench", "evaluate"),
     "tests": ("test",),
 }
 # Packages whose name is not that of what is imported, or that are one with another.
