@@ -45,8 +45,9 @@ MODELS = {
         ),
     )
 }
-# Task -> bundle of its default model, which is the first.
-PRETRAINED = {model.task: model.path for model in reversed(MODELS.values())}
+PRETRAINED: dict[str, Path] = {}  # task -> bundle of its default model, which is the first
+for _model in MODELS.values():
+    PRETRAINED.setdefault(_model.task, _model.path)
 
 
 def bundle_path(name_or_path: str | Path) -> Path:
