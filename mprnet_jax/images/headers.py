@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from mprnet_jax.images.formats import exif, isobmff, pillow, png, tiff, tiff_directories
+from mprnet_jax.images.formats import exif, gif, isobmff, pillow, png, tiff, tiff_directories
 from mprnet_jax.images.formats.picture import MAX_PIXELS, Refusal, check_size, refuse_frames
 from mprnet_jax.support.errors import UserError
 
@@ -65,6 +65,7 @@ def read_header(file: BinaryIO) -> Header:
         return _upright(page.width, page.height, kind, bits, orientation)
     if isobmff.is_heic(head):
         isobmff.provide_heic()
+    gif.check_blocks(file)
     with pillow.quiet_opening(), Image.open(file, formats=pillow.readable()) as picture:
         check_size(*picture.size, MAX_PIXELS)
         pillow.refuse_several(picture)

@@ -1,6 +1,7 @@
 """Headers say what decoding will give."""
 
 import struct
+import time
 import zlib
 
 import pytest
@@ -71,3 +72,22 @@ def test_a_link_to_itself_gets_the_remedy_of_a_link(tmp_path):
     (tmp_path / "a.png").symlink_to("a.png")
     with pytest.raises(UserError, match=r"a\.png: cannot be read \(.*\); check the disk or the link"):
         header_of(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("blocks", [100, 16_000])
+def test_a_gif_of_endless_notes_is_refused_before_it_takes_long(tmp_path, blocks):
+    """Pillow's time goes with the square of a comment: half a minute for 4 MB."""
+    path = tmp_path / "a.gif"
+    Image.new("P", (16, 8)).save(path)
+    data = path.read_bytes()
+    comment = b"!\xfe" + blocks * (b"\xff" + 255 * b"x") + b"\0"
+    at = data.index(b",", 13 + 3 * 2)
+    path.write_bytes(data[:at] + comment + data[at:])
+    before = time.process_time()
+    for read in (header_of, open_picture):
+        if blocks == 100:
+            read(path)
+            continue
+        with pytest.raises(UserError, match="a GIF with over 1,000,000 bytes of notes: damaged, or unsafe"):
+            read(path)
+    assert time.process_time() - before < 10

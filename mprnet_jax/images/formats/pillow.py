@@ -13,7 +13,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-from mprnet_jax.images.formats import jpeg, trailers
+from mprnet_jax.images.formats import gif, jpeg, trailers
 from mprnet_jax.images.formats.colours import SRGB, convert, to_pillow
 from mprnet_jax.images.formats.picture import (
     MAX_FRAMES,
@@ -119,6 +119,7 @@ def readable() -> list[str]:
 
 def _open(file: BinaryIO, max_pixels: int) -> Image.Image:
     """Read the header, and no more before the size is known to be safe."""
+    gif.check_blocks(file)
     with quiet_opening():
         try:
             picture = Image.open(file, formats=readable())
