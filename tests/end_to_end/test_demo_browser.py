@@ -133,7 +133,7 @@ def test_a_photo_is_restored_compared_and_downloaded_as_the_command_restores_it(
     before, after = sides(page)
     for image in (before, after):
         expect(image).to_be_visible()
-        assert image.evaluate("image => image.naturalWidth") == 128
+        expect(image).to_have_js_property("naturalWidth", 128)  # waits until it has arrived
     drag(page, 0.9)
     assert hidden_share(after) == pytest.approx(0.9, abs=0.03)
     as_it_came = colour_on_screen(page)
@@ -194,7 +194,7 @@ def test_stop_ends_the_work_at_the_next_tile(page, party):
     page.locator("#photo").get_by_label("Clear").click()
     choose(page, party)
     restore(page)  # nobody else is before it
-    assert sides(page)[1].evaluate("image => image.naturalWidth") == 128
+    expect(sides(page)[1]).to_have_js_property("naturalWidth", 128)
 
 
 @pytest.mark.parametrize("page", [PHONE], indirect=True)
