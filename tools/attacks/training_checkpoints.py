@@ -24,7 +24,7 @@ def state_at(step: int) -> dict[str, np.ndarray]:
 
 
 def cases(count: int, seed: int, made: Path) -> Iterator[Case]:
-    """So many runs of two checkpoints: a file of the newest with a flipped bit, every third damaged more, all in turn."""
+    """So many runs of two checkpoints: one file of the newest in turn has a flipped bit, or every third more damage."""
     saved = made / "checkpoints"
     with TrainingCheckpoints(saved) as checkpoints:
         for step in STEPS:
