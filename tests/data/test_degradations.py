@@ -16,6 +16,7 @@ from mprnet_jax.data.degradations.base import Degraded, degrade_crop
 from mprnet_jax.data.degradations.camera_noise import (
     DSLR,
     PHONE,
+    SMOOTH_COLOURS,
     CameraNoise,
     colour_matrix,
     demosaic,
@@ -139,6 +140,19 @@ def test_noise_of_cameras_has_the_strength_and_the_grain_of_genuine_noise(camera
     found = statistics_of(camera)
     assert (found >= least).all(), found.round(2)
     assert (found <= most).all(), found.round(2)
+
+
+def test_a_camera_that_smooths_its_colours_leaves_fine_grain_in_luma():
+    """As on the genuine pairs of Nam: luma 0.55 and 0.12, Cb and Cr 0.88, 0.73 and 0.37 at 1, 2 and 4 pixels."""
+    luma, colours = [], []
+    for index, clean in enumerate(clean_crops() * 4):
+        noise = 255 * SMOOTH_COLOURS.noise(clean, rng(index))
+        y = noise @ np.array([0.299, 0.587, 0.114])
+        away = lambda x, n: np.corrcoef(x[:, n:].ravel(), x[:, :-n].ravel())[0, 1]
+        luma.append([away(y, n) for n in (1, 2)])
+        colours.append([[away(noise[..., c] - y, n) for n in (1, 2, 4)] for c in (0, 2)])
+    np.testing.assert_allclose(np.mean(luma, axis=0), [0.55, 0.12], atol=0.1)
+    np.testing.assert_allclose(np.mean(colours, axis=(0, 1)), [0.88, 0.73, 0.37], atol=0.1)
 
 
 def test_noise_of_a_raw_mosaic_has_the_variance_of_photons_and_read_noise():
