@@ -6,7 +6,9 @@ from typing import BinaryIO
 
 from PIL import Image
 
+from mprnet_jax.images import reading_process
 from mprnet_jax.images.formats import exif, gif, isobmff, pillow, png, tiff, tiff_directories
+from mprnet_jax.images.formats.camera_raw import signatures
 from mprnet_jax.images.formats.picture import MAX_PIXELS, Refusal, check_size, refuse_frames
 from mprnet_jax.support.errors import UserError
 
@@ -46,7 +48,10 @@ class Header:
 
 
 def read_header(file: BinaryIO) -> Header:
-    """Header of an open picture file. Raises Refusal, or whatever Pillow or struct raise on what is not one."""
+    """Header of an open picture file that is not camera raw.
+
+    Raises Refusal, or whatever Pillow or struct raise on what is no picture.
+    """
     head = file.read(64)
     file.seek(0)
     if head.startswith(png.SIGNATURE):  # by hand, because Pillow hides 16 bits
@@ -86,7 +91,12 @@ def header_of(path: Path) -> Header:
     """Header of a file (a path, or one in a zip archive). Raises UserError that names it if it is no picture."""
     try:
         with path.open("rb") as file:
-            return read_header(file)
+            if not signatures.is_raw(file):
+                return read_header(file)
+        if not isinstance(path, Path):
+            raise Refusal("camera raw in an archive; unpack it first")
+        height, width = reading_process.raw_size(path, MAX_PIXELS)
+        return Header(height, width, "camera raw", 16)
     except Refusal as error:
         raise UserError(f"{path}: {error}") from None
     except OSError as error:

@@ -3,7 +3,7 @@
 Pillow alone will not do: it cuts 16-bit RGB to 8 bits without a word, cannot write it, and misses the transparent grey
 of 1- and 2-bit PNGs. So PNG goes through libpng (imagecodecs, a wheel of 26 MB; OpenCV is one of 61 MB, cannot write
 grey with alpha, and puts no notes into TIFF), TIFF through tifffile (which needs imagecodecs for LZW, JPEG and the
-like), and the rest through Pillow.
+like), camera raw through LibRaw (rawpy, an extra), and the rest through Pillow.
 
 Shapes: H height, W width, C channels: 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha, or 4 CMYK.
 """
@@ -13,6 +13,7 @@ from typing import BinaryIO
 import numpy as np
 
 from mprnet_jax.images.formats import isobmff, jpeg, pillow, png, png_colours, pnm, tiff
+from mprnet_jax.images.formats.camera_raw import develop, signatures
 from mprnet_jax.images.formats.colours import SRGB, convert, space
 from mprnet_jax.images.formats.picture import MAX_PIXELS, Picture, Refusal
 
@@ -37,6 +38,8 @@ def decode(file: BinaryIO, max_pixels: int = MAX_PIXELS) -> Picture:
         raise Refusal("empty file (0 bytes); export or download it again")
     if head.startswith(png.SIGNATURE):
         return png.decode(file, max_pixels)
+    if signatures.is_raw(file):
+        return develop.decode(file, max_pixels)
     if head.startswith(tiff.SIGNATURES):
         return tiff.decode(file, max_pixels)
     if head.startswith(jpeg.SIGNATURE):
@@ -62,6 +65,8 @@ def is_bounded(file: BinaryIO) -> bool:
     file.seek(0)
     if head.startswith((png.SIGNATURE, jpeg.SIGNATURE)) or not head:
         return True
+    if signatures.is_raw(file):
+        return False
     if head.startswith(tiff.SIGNATURES):
         return tiff.is_bounded(file)
     if head.startswith(b"BM"):
