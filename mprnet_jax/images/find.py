@@ -22,8 +22,10 @@ FORMATS = {  # that are written, by ending
     ".pgm": "PPM",
     ".pnm": "PPM",
     ".avif": "AVIF",
+    ".jxl": "JXL",
 }
-READ_ONLY = (".gif", ".heic", ".heif")  # endings of formats that are not written: results are PNG
+# Endings of formats that are not written, or, as black and white ones, could not hold a result: that is PNG.
+READ_ONLY = (".gif", ".heic", ".heif", ".pbm")
 SUFFIXES = (*FORMATS, *READ_ONLY)
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 from mprnet_jax.images import reading_process
 from mprnet_jax.images.formats import exif, gif, isobmff, pillow, png, tiff, tiff_directories
 from mprnet_jax.images.formats.camera_raw import signatures
+from mprnet_jax.images.formats.jpeg_xl import codec as jpeg_xl
 from mprnet_jax.images.formats.picture import MAX_PIXELS, Refusal, check_size, refuse_frames
 from mprnet_jax.support.errors import UserError
 
@@ -68,6 +69,12 @@ def read_header(file: BinaryIO) -> Header:
         has_mask = tiff_directories.find_mask(pages, page) is not None
         kind = TIFF_KINDS.get(page.photometric, "RGB") + (" with a mask" if has_mask else "")
         return _upright(page.width, page.height, kind, bits, orientation)
+    if jpeg_xl.is_jpeg_xl(head):
+        found = jpeg_xl.read_header(file, MAX_PIXELS)
+        kind = {(True, 0): "grey", (True, 1): "grey with alpha", (False, 0): "RGB"}.get(
+            (found.is_grey, found.alphas), "RGBA"
+        )
+        return _upright(found.width, found.height, kind, found.bits, found.orientation)
     if isobmff.is_heic(head):
         isobmff.provide_heic()
     gif.check_blocks(file)

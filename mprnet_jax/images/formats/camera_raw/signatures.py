@@ -3,7 +3,6 @@
 Sources: DNG 1.7; TIFF/EP; LibRaw's list of cameras.
 """
 
-import struct
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,6 +13,7 @@ SUFFIXES = (
     *(".dng", ".nef", ".nrw", ".cr2", ".cr3", ".crw", ".arw", ".srf", ".sr2", ".raf", ".orf", ".ori", ".rw2", ".rwl"),
     *(".pef", ".srw", ".3fr", ".fff", ".iiq", ".mos", ".mef", ".erf", ".dcr", ".kdc", ".mrw", ".x3f", ".gpr"),
 )
+DNG = ".dng"
 TIFF = (b"II*\0", b"MM\0*")
 TIFF_OF_MAKERS = (b"IIRO", b"IIRS", b"MMOR", b"IIU\0")  # Olympus, Panasonic: directories as TIFF has them
 BEGINNINGS = (*TIFF_OF_MAKERS, b"FUJIFILMCCD-RAW", b"II\x1a\0\0\0HEAPCCDR", b"FOVb", b"\0MRM")
@@ -24,7 +24,8 @@ MOSAIC, LINEAR = 32803, 34892  # photometric interpretations: colour filter arra
 def is_raw(file: BinaryIO) -> bool:
     """Whether an open file is camera raw; the file stays at its begin.
 
-    Makers hide the mosaic of some TIFF files in tags of their own: of a TIFF file the ending of its name counts, too.
+    Makers hide the mosaic of some TIFF files in tags of their own: of a TIFF file the ending of its name counts, too,
+    but for DNG, which always says what it holds.
     """
     head = file.read(16)
     file.seek(0)
@@ -33,11 +34,12 @@ def is_raw(file: BinaryIO) -> bool:
     if not head.startswith(TIFF):
         return False
     name = getattr(file, "name", "")
-    if head[8:11] == CANON_CR2 or (isinstance(name, str) and Path(name).suffix.lower() in SUFFIXES):
+    ending = Path(name).suffix.lower() if isinstance(name, str) else ""
+    if head[8:11] == CANON_CR2 or (ending in SUFFIXES and ending != DNG):
         return True
     try:
         return any(page.photometric in (MOSAIC, LINEAR) for page in tiff_directories.walk(file))
-    except (Refusal, struct.error):  # the reader of TIFF will say it
+    except Refusal:  # the reader of TIFF will say it
         return False
     finally:
         file.seek(0)
