@@ -162,7 +162,9 @@ def restore_batch(restorer: Restorer, batch: Batch, quality: int = QUALITY, summ
             try:
                 part = lambda *done: meter.part(*done, "frame")
                 origin = Origin.of(job.source)
-                video.restore_video(restorer, job.source, job.result, part, replace=job.replace)
+                lost = video.restore_video(restorer, job.source, job.result, part, replace=job.replace)
+                for what in lost:
+                    say(one_line(f"{job.source}: note: the result is without {what}"))
                 record(job, origin)
                 finish(job, None)
             except (UserError, MemoryError, OSError) as error:
