@@ -4,6 +4,7 @@ The page shows small copies, loaded as they scroll into view, so that hundreds o
 the files themselves by relative links, or full copies where a browser cannot show them (TIFF, PPM).
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -18,7 +19,9 @@ from mprnet_jax import images
 from mprnet_jax.batch.jobs import REPORT_COPIES as COPIES
 from mprnet_jax.batch.jobs import Job
 from mprnet_jax.batch.read_work_write import WRITERS
+from mprnet_jax.images.formats import exif
 from mprnet_jax.images.formats.codec import MAX_SIDE
+from mprnet_jax.images.formats.pillow import quiet_opening
 from mprnet_jax.reports import pages
 from mprnet_jax.reports.pictures import NARROWEST, write_browser_jpeg
 from mprnet_jax.support.atomic_files import whole_file
@@ -61,6 +64,7 @@ class _Card:
     full: dict[str, str] = dataclasses.field(default_factory=dict)  # before and after -> URL of the file
     small: dict[str, str] = dataclasses.field(default_factory=dict)  # before and after -> URL of the small copy
     size: tuple[int, int] = (0, 0)  # of the small copies, width and height
+    shot: str = ""  # camera and ISO
     fault: str = ""  # why it cannot be shown
 
     def image(self, what: str) -> dict[str, object]:
@@ -88,7 +92,18 @@ def _card(output: Path, job: Job) -> _Card:
         return _Card(name, fault=str(error))
     full = {what: _link(output, copy.full) for what, copy in copies.items()}
     small = {what: _link(output, copy.small) for what, copy in copies.items()}
-    return _Card(name, False, full, small, size)
+    return _Card(name, False, full, small, size, _shot(job.result))
+
+
+def _shot(path: Path) -> str:
+    """Camera and ISO by the EXIF of a picture, if Pillow can read it."""
+    with contextlib.suppress(Exception), quiet_opening(), Image.open(path) as picture:
+        tags = picture.getexif()
+        iso = tags.get_ifd(exif.EXIF).get(exif.ISO)
+        iso = iso[0] if isinstance(iso, tuple) else iso
+        names = (str(tags.get(tag) or "").strip("\0 ") for tag in (exif.MAKE, exif.MODEL))
+        return exif.name_of_shot(*names, iso if isinstance(iso, int) else 0)
+    return ""
 
 
 class _Copy:
