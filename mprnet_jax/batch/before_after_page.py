@@ -33,8 +33,10 @@ COPY_SIDE = 1200  # pixels, the longest
 SHOWN_BY_BROWSERS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 
-def write(output: Path, jobs: Sequence[Job]) -> Path:
+def write(output: Path, jobs: Sequence[Job], computed_by: str = "") -> Path:
     """Write the page for files that are restored already, with its copies, into their folder; returns its path.
+
+    `computed_by`: what computed the results, for people.
 
     Copies that are newer than their pictures are used again. What cannot be shown is a line on the page. Raises
     UserError if the folder cannot be written.
@@ -47,9 +49,8 @@ def write(output: Path, jobs: Sequence[Job]) -> Path:
                 cards.append(card)
                 meter.end()
         with whole_file(output / REPORT) as temporary:
-            temporary.write_text(
-                pages.render("mprnet_jax.batch", "before_after.html", title="Before and after", cards=cards), "utf-8"
-            )
+            about = {"title": "Before and after", "cards": cards, "computed_by": computed_by}
+            temporary.write_text(pages.render("mprnet_jax.batch", "before_after.html", **about), "utf-8")
     except OSError as error:
         raise UserError(f"{output / REPORT}: cannot be written ({error.strerror}); check the folder") from error
     return output / REPORT
