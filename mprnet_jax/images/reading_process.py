@@ -21,6 +21,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -67,7 +68,7 @@ def raw_size(path: Path, max_pixels: int) -> tuple[int, int]:
 
 def _ask(task: str, path: Path, max_pixels: int) -> Any:
     if _here:
-        with open(path, "rb") as file:
+        with _quiet_stderr(), open(path, "rb") as file:
             return TASKS[task](file, max_pixels)
     reader = _take()
     try:
@@ -88,6 +89,19 @@ def _ask(task: str, path: Path, max_pixels: int) -> Any:
 def _end_idle() -> None:
     while _owner == os.getpid() and not _idle.empty():
         _idle.get().end()
+
+
+@contextlib.contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """What decoders write there about a file goes nowhere. Of the whole process, which reads one file at a time."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _take() -> "_Reader":
