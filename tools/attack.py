@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from attacks import bundles, checkpoints, evaluation_sets, kills, pictures, trials
+from attacks import bundles, checkpoints, evaluation_sets, kills, pictures, training_checkpoints, trials
 
 from mprnet_jax import images
 from mprnet_jax.support.progress import Meter
@@ -21,6 +21,7 @@ KINDS = {  # what is read, how many, and a line of help
     "pictures": (pictures.cases, 600, "pictures of every format, damaged, or built to take time or memory"),
     "checkpoints": (checkpoints.cases, 75, "PyTorch and safetensors files of strangers"),
     "bundles": (bundles.cases, 150, "bundles of strangers: every flipped bit must be told"),
+    "runs": (training_checkpoints.cases, 60, "checkpoints of a training run, one of two damaged"),
     "sets": (evaluation_sets.cases, 50, "data sets of an evaluation, and results"),
 }
 KILLS = 20

@@ -106,10 +106,11 @@ def note_settings(
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     with exit_on_user_error(COMMAND):
-        work = ray_workers.Work(args.input, args.output, f".{args.format}" if args.format else None, args.quality)
+        ending = f".{args.format}" if args.format else None
+        work = ray_workers.Work(args.input, args.output, ending, args.quality, args.overwrite)
         bundle = bundle_path(args.checkpoint or args.task)
         names = listed(args.list) if args.list else args.input.names()
-        waiting, existing, failures = ray_workers.to_do(work, names, args.overwrite)
+        waiting, existing, failures = ray_workers.to_do(work, names)
         summary = Summary(COMMAND, skipped=len(existing))
         for error in failures:
             summary.fail(error)

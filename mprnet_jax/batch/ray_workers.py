@@ -35,6 +35,7 @@ class Work:
     target: Storage
     ending: str | None = None  # ".png", for example, of all results; None: that of the input
     quality: int = QUALITY  # of JPEGs
+    overwrite: bool = False  # existing results are replaced
 
     def result(self, name: str) -> str:
         """Name of a picture's result, relative to the target."""
@@ -46,16 +47,21 @@ class Work:
         folders = isinstance(self.source, Folder) and isinstance(self.target, Folder)
         return SourceRecord(self.target.root) if folders else None
 
-    def restore(self, restorer: Restorer, name: str) -> Origin:
-        """Restore one picture; what it was made from. Raises UserError."""
+    def restore(self, restorer: Restorer, name: str, again: bool = False) -> Origin:
+        """Restore one picture; what it was made from. Raises UserError.
+
+        A result that appeared since the plan was made stays, unless this is done `again`: it may be that of a worker
+        that died.
+        """
+        replace = self.overwrite or again
         with tempfile.TemporaryDirectory() as scratch:
             path, result = None, None
             try:
                 path = self.source.source(name, Path(scratch))
                 result = self.target.target(self.result(name), Path(scratch))
-                restore_file(restorer, path, result, self.quality)
+                restore_file(restorer, path, result, self.quality, replace=replace)
                 origin = Origin.of(path)
-                self.target.deliver(result, self.result(name))
+                self.target.deliver(result, self.result(name), replace)
                 return origin
             except UserError as error:  # it names our copies, if they are copies
                 text = str(error).replace(str(path), f"{self.source}/{name}")
@@ -100,11 +106,11 @@ class Worker:
     def ready(self) -> None:
         """Answers once the worker has started."""
 
-    def restore(self, name: str) -> Outcome:
-        """Restore one picture by its name; whatever happens becomes the outcome."""
+    def restore(self, name: str, again: bool = False) -> Outcome:
+        """Restore one picture by its name; whatever happens becomes the outcome. `again`: as for Work.restore."""
         error, origin = None, None
         try:
-            origin = self.work.restore(self.restorer, name)
+            origin = self.work.restore(self.restorer, name, again)
         except UserError as mistake:
             error = one_line(str(mistake))
         except Exception as fault:  # out of memory, or a bug: the other pictures are done all the same
@@ -132,7 +138,7 @@ def resources_of(nodes: Sequence[dict[str, Any]], cpus: int | None = None, worke
     return Resources(workers or sum(per_node), cpus, gpus, share)
 
 
-def to_do(work: Work, names: Sequence[str], overwrite: bool) -> tuple[list[str], list[str], list[UserError]]:
+def to_do(work: Work, names: Sequence[str]) -> tuple[list[str], list[str], list[UserError]]:
     """Names that are to be restored, names whose result exists, and why others are left out.
 
     Raises UserError if results would replace the inputs, or if the storage cannot be listed.
@@ -150,14 +156,14 @@ def to_do(work: Work, names: Sequence[str], overwrite: bool) -> tuple[list[str],
         if owner != name:
             what = f"{work.source}/{name}: its result would overwrite that of {owner}"
             failures.append(UserError(f"{what}; restore it into another --output"))
-    existing = set() if overwrite else work.target.existing(owners)
+    existing = set() if work.overwrite else work.target.existing(owners)
     record = work.record()
     waiting, kept = [], []
     for result, name in owners.items():
         try:
             stays = result in existing
             if stays and record is not None:
-                stays = is_existing(work.source.root / name, work.target.root / result, record, overwrite)
+                stays = is_existing(work.source.root / name, work.target.root / result, record, work.overwrite)
             (kept if stays else waiting).append(name)
         except UserError as error:
             failures.append(error)
@@ -211,4 +217,4 @@ def restore_all(
             yield outcome
         if waiting:
             name = waiting.popleft()
-            running[actor.restore.remote(name)] = actor, name
+            running[actor.restore.remote(name, tries[name] > 0)] = actor, name

@@ -39,7 +39,7 @@ class Folder:
         """A file to write the result to."""
         return self.root / name
 
-    def deliver(self, _path: Path, _name: str) -> None:
+    def deliver(self, _path: Path, _name: str, _replace: bool) -> None:
         """Nothing is to be done: `target` is in the folder itself."""
 
 
@@ -78,8 +78,9 @@ class Bucket:
         """A file in the folder `scratch` to write the result to, for `deliver`."""
         return scratch / "target" / PurePosixPath(name).name
 
-    def deliver(self, path: Path, name: str) -> None:
-        """Copy a result to its place, under another name until it is whole. Raises OSError."""
+    def deliver(self, path: Path, name: str, replace: bool) -> None:
+        """Copy a result to its place, under another name until it is whole. Raises OSError, and without `replace`
+        UserError if something is there: buckets know no rename that fails then, so it is looked for just before."""
         system, base = self._open()
         place = PurePosixPath(base) / name
         temporary = str(place.with_name(f".{place.name}.{path.stat().st_ino}.part"))
@@ -87,8 +88,12 @@ class Bucket:
         try:
             with path.open("rb") as file, system.open_output_stream(temporary) as stream:
                 shutil.copyfileobj(file, stream)
+            if not replace and system.get_file_info(str(place)).is_file:
+                raise UserError(
+                    f"{self.uri}/{name}: another program wrote it meanwhile, and it stays; restore into another place"
+                )
             system.move(temporary, str(place))
-        except OSError:
+        except (OSError, UserError):
             if system.get_file_info(temporary).is_file:
                 system.delete_file(temporary)
             raise

@@ -19,12 +19,13 @@ from mprnet_jax.support.atomic_files import NotReplaced, whole_file
 from mprnet_jax.support.errors import UserError
 
 
-def open_picture(path: str | Path, max_pixels: int = MAX_PIXELS) -> Picture:
+def open_picture(path: str | Path, max_pixels: int = MAX_PIXELS, *, apart: bool = False) -> Picture:
     """A picture file in all its depth, turned upright by its EXIF orientation, with its alpha, profile and notes.
 
     Any kind of PNG, TIFF, JPEG, WebP, BMP, PPM or single GIF, whatever its name ends in. CMYK becomes sRGB. Raises
     UserError that names the file, the reason and the remedy; for more than `max_pixels` before anything is decoded. A
-    file whose header does not bound what decoding it costs is read in another process, and given up on after a time.
+    file whose header does not bound what decoding it costs is read in another process, and given up on after a time;
+    with `apart`, every file is.
     """
     path = Path(path)
     try:
@@ -33,7 +34,7 @@ def open_picture(path: str | Path, max_pixels: int = MAX_PIXELS) -> Picture:
             kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or device"
             raise UserError(f"{path}: {kind}, not a picture file; name a file")
         with open(path, "rb") as file:
-            if picture_files.is_bounded(file):
+            if not apart and picture_files.is_bounded(file):
                 return picture_files.decode(file, max_pixels)
         return reading_process.decode(path, max_pixels)
     except UserError:

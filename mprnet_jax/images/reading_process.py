@@ -1,9 +1,9 @@
 """Pictures whose header does not bound the work of decoding them, read in a process that can be ended.
 
-Most pictures cost what their size says: they are read where they are wanted. A GIF of millions of blocks, text for
-pixels, or a codec that nobody can look into may take for ever from a small file; a thread could not be stopped. Such a
-file goes to a process of its own, started when the first one comes (0.5 s) and kept for the next. What comes back goes
-through a pipe, at about a gigabyte a second.
+Most pictures cost what their size says: they are read where they are wanted, unless strangers send them. A GIF of
+millions of blocks, text for pixels, or a codec that nobody can look into may take for ever from a small file; a thread
+could not be stopped. Such a file goes to a process of its own, started when the first one comes (0.5 s) and kept for
+the next. What comes back goes through a pipe, at about a gigabyte a second.
 
 The process is a plain `python -c`, neither a fork (JAX has threads) nor multiprocessing's spawn (that would import the
 caller's script, and JAX with it).
@@ -16,12 +16,12 @@ import pickle
 import queue
 import resource
 import select
+import signal
 import struct
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -44,13 +44,6 @@ SERVE = "import sys; sys.path[:] = {path!r}; from mprnet_jax.images.reading_proc
 _idle: "queue.SimpleQueue[_Reader]" = queue.SimpleQueue()
 _owner = os.getpid()  # whose readers they are: a forked process must not share their pipes
 _start = threading.Lock()
-_here = False  # whether this process may be ended itself
-
-
-def read_here() -> None:
-    """Say that this process is one that another may end: it decodes everything itself, and starts none."""
-    global _here
-    _here = True
 
 
 def decode(path: Path, max_pixels: int) -> Picture:
@@ -67,9 +60,6 @@ def raw_size(path: Path, max_pixels: int) -> tuple[int, int]:
 
 
 def _ask(task: str, path: Path, max_pixels: int) -> Any:
-    if _here:
-        with _quiet_stderr(), open(path, "rb") as file:
-            return TASKS[task](file, max_pixels)
     reader = _take()
     try:
         answer = reader.ask(task, path, max_pixels, SECONDS + os.stat(path).st_size / BYTES_A_SECOND)
@@ -89,19 +79,6 @@ def _ask(task: str, path: Path, max_pixels: int) -> Any:
 def _end_idle() -> None:
     while _owner == os.getpid() and not _idle.empty():
         _idle.get().end()
-
-
-@contextlib.contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """What decoders write there about a file goes nowhere. Of the whole process, which reads one file at a time."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def _take() -> "_Reader":
@@ -143,7 +120,7 @@ class _Reader:
         self._deadline = time.monotonic() + WALL_FACTOR * seconds
         self._processor_limit = self._processor_seconds() + seconds
         try:
-            _send(self.process.stdin, (task, os.path.abspath(path), max_pixels))
+            _send(self.process.stdin, (task, os.path.abspath(path), max_pixels, seconds))
             return self._receive()
         except TimeoutError:
             raise _Ended(f"given up on after {seconds:.0f} s: damaged, or unsafe; export it again") from None
@@ -210,11 +187,15 @@ def serve() -> None:
     _send(answers, "ready")
     while True:
         try:
-            task, path, max_pixels = _receive(requests.readinto)
+            task, path, max_pixels, seconds = _receive(requests.readinto)
         except EOFError:
             return
         _limit_memory(BYTES + BYTES_A_PIXEL * max_pixels)
-        _send(answers, _answer(task, path, max_pixels))
+        # Should nobody be there any more to end it, the system does so, within a decoder too.
+        signal.setitimer(signal.ITIMER_REAL, 2 * WALL_FACTOR * seconds)
+        answer = _answer(task, path, max_pixels)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        _send(answers, answer)
 
 
 def _limit_memory(size: int) -> None:

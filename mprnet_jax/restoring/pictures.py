@@ -25,12 +25,17 @@ def restore_picture(restorer: Restorer, picture: Picture, on_tile: Progress | No
 
 
 def restore_file(
-    restorer: Restorer, source: Path, result: Path, quality: int = QUALITY, on_tile: Progress | None = None
+    restorer: Restorer,
+    source: Path,
+    result: Path,
+    quality: int = QUALITY,
+    on_tile: Progress | None = None,
+    replace: bool = True,
 ) -> None:
     """Restore one picture into a file with its depth, alpha, profile, notes, permissions and times.
 
-    `quality` (1 to 100) is that of a JPEG; an existing result is replaced. Raises UserError.
+    `quality` (1 to 100) is that of a JPEG; an existing result is replaced, unless `replace` is False. Raises UserError.
     """
     picture = open_checked(source, result)
     restored = restore_picture(restorer, picture, on_tile)
-    images.save_picture(result, restored, picture, quality=quality, attributes_of=source)
+    images.save_picture(result, restored, picture, quality=quality, replace=replace, attributes_of=source)

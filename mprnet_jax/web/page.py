@@ -23,7 +23,6 @@ from mprnet_jax.web.addresses import HEARTBEAT, Names
 from mprnet_jax.web.guard import Guard
 from mprnet_jax.web.models import Model
 from mprnet_jax.web.photos import Limits
-from mprnet_jax.web.reading import Reader
 from mprnet_jax.web.store import Store
 from mprnet_jax.web.uploads import DISK_FULL, FULL
 
@@ -100,10 +99,6 @@ class Page:
     store: Store
     limits: Limits
     _worker: threading.Lock = dataclasses.field(default_factory=threading.Lock)
-    _reader: Reader = dataclasses.field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_reader", Reader(self.limits.pixels))
 
     def restore(
         self,
@@ -173,13 +168,12 @@ class Page:
     def close(self, seconds: float) -> bool:
         """End all work for good. False if a tile is still being worked on after so many seconds."""
         self.store.end_all()
-        self._reader.close()
         return self._worker.acquire(timeout=seconds)
 
     def _read(self, path: Path) -> Picture:
         if not path.exists():
             raise UserError(f"{path.name}: not here any more; choose the photo again")
-        return photos.read_photo(path, self._reader)
+        return photos.read_photo(path, self.limits.pixels)
 
 
 def _show(picture: Picture, path: Path) -> str:

@@ -11,7 +11,6 @@ from mprnet_jax.images.formats.codec import Picture
 from mprnet_jax.reports.pictures import write_browser_jpeg
 from mprnet_jax.restoring import Restorer, restore_picture
 from mprnet_jax.support.errors import UserError
-from mprnet_jax.web.reading import Reader
 
 ENDINGS = {"PNG": ".png", "JPEG": ".jpg", "TIFF": ".tif", "WEBP": ".webp", "BMP": ".bmp", "PPM": ".ppm", "JXL": ".jxl"}
 SHOWN_SIDE = 4096  # pixels; longer sides are scaled down for the page, never for the download
@@ -35,10 +34,11 @@ class Limits:
         return round(self.megabytes * 1e6)
 
 
-def read_photo(path: Path, reader: Reader) -> Picture:
-    """A visitor's photo. Raises UserError that names it without its folder, for one too large before it is decoded."""
+def read_photo(path: Path, max_pixels: int) -> Picture:
+    """A visitor's photo, read in another process. Raises UserError that names it without its folder, for one too large
+    before it is decoded."""
     try:
-        return reader.read(path)
+        return images.open_picture(path, max_pixels, apart=True)
     except UserError as error:
         raise UserError(str(error).replace(str(path), path.name)) from error
 

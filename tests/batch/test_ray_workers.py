@@ -1,5 +1,6 @@
 """Restoring with Ray: the same pictures as infer, whatever fails on the way, from folders and from buckets."""
 
+import dataclasses
 import pickle
 import runpy
 import subprocess
@@ -95,7 +96,7 @@ def test_a_worker_restores_what_infer_does_and_tells_failures_by_the_pictures_ow
     address = lambda path: path.as_uri() if as_uri else str(path)
     work = ray_workers.Work(open_storage(address(pictures)), open_storage(address(tmp_path / "out")))
     restoring = worker(Restorer.from_pretrained(checkpoint), work)
-    waiting, there, refused = ray_workers.to_do(work, work.source.names(), overwrite=False)
+    waiting, there, refused = ray_workers.to_do(work, work.source.names())
     assert (len(waiting), there, refused) == (6, [], [])
     outcomes = {name: restoring.restore(name) for name in waiting}
     assert [name for name, outcome in outcomes.items() if outcome.error] == ["text.png"]
@@ -104,13 +105,34 @@ def test_a_worker_restores_what_infer_does_and_tells_failures_by_the_pictures_ow
     (pictures / "text.png").unlink()
     infer(["--checkpoint", checkpoint, "--input", str(pictures), "--recursive", "--output", str(tmp_path / "infer")])
     assert files(tmp_path / "out") == files(tmp_path / "infer")
-    waiting, there, _ = ray_workers.to_do(work, [*work.source.names(), "new.png"], overwrite=False)
+    waiting, there, _ = ray_workers.to_do(work, [*work.source.names(), "new.png"])
     assert waiting == ["new.png"]
     assert len(there) == 5
-    assert len(ray_workers.to_do(work, work.source.names(), overwrite=True)[0]) == 5
+    assert len(ray_workers.to_do(dataclasses.replace(work, overwrite=True), work.source.names())[0]) == 5
     gone = restoring.restore("new.png").error
     assert gone.startswith(f"{address(pictures)}/new.png: ")
     assert "\n" not in gone
+
+
+@pytest.mark.parametrize("as_uri", [False, True], ids=["folder", "bucket"])
+def test_a_result_that_appears_after_the_plan_was_made_stays(tmp_path, pictures, checkpoint, as_uri):
+    if as_uri:
+        pytest.importorskip("pyarrow")
+    address = lambda path: path.as_uri() if as_uri else str(path)
+    work = ray_workers.Work(open_storage(address(pictures)), open_storage(address(tmp_path / "out")))
+    restorer = Restorer.from_pretrained(checkpoint, stages=1)
+    result = tmp_path / "out" / "a.png"
+    result.parent.mkdir()
+    result.write_bytes(b"of another program")
+    error = worker(restorer, work).restore("a.png").error
+    assert error.startswith(f"{address(tmp_path / 'out')}/a.png: another program wrote it meanwhile, and it stays")
+    assert files(tmp_path / "out") == {"a.png": b"of another program"}
+
+    assert worker(restorer, work).restore("a.png", again=True).error is None  # may be of a worker that died
+    restored = result.read_bytes()
+    result.write_bytes(b"of before")
+    assert worker(restorer, dataclasses.replace(work, overwrite=True)).restore("a.png").error is None
+    assert result.read_bytes() == restored
 
 
 def test_a_fault_of_the_program_is_reported_and_does_not_end_the_worker(pictures):
@@ -128,14 +150,14 @@ def test_a_fault_of_the_program_is_reported_and_does_not_end_the_worker(pictures
 def test_results_never_overwrite_each_other_or_leave_the_output(tmp_path):
     work = ray_workers.Work(Folder(tmp_path / "in"), Folder(tmp_path / "out"), ending=".png")
     names = ["a.jpg", "a.png", "sub/a.jpg", "../b.jpg", "/etc/c.jpg", "a.jpg"]
-    waiting, there, refused = ray_workers.to_do(work, names, overwrite=False)
+    waiting, there, refused = ray_workers.to_do(work, names)
     assert (waiting, there) == (["a.jpg", "sub/a.jpg"], [])
     lines = [str(error) for error in refused]
     assert "a.png: its result would overwrite that of a.jpg" in lines[0]
     assert lines[1].startswith("../b.jpg: not below")
     assert lines[2].startswith("/etc/c.jpg: not below")
     with pytest.raises(UserError, match="results would overwrite the inputs"):
-        ray_workers.to_do(ray_workers.Work(Folder(tmp_path), Folder(tmp_path)), ["a.png"], overwrite=False)
+        ray_workers.to_do(ray_workers.Work(Folder(tmp_path), Folder(tmp_path)), ["a.png"])
 
 
 def test_a_result_of_another_picture_or_an_empty_one_is_no_result(tmp_path, pictures, checkpoint):
@@ -147,12 +169,16 @@ def test_a_result_of_another_picture_or_an_empty_one_is_no_result(tmp_path, pict
     (tmp_path / "out" / "sub").mkdir()
     (tmp_path / "out" / "sub" / "a.png").touch()
     (pictures / "c.png").write_bytes((pictures / "a.png").read_bytes())
-    waiting, existing, failures = ray_workers.to_do(work, ["a.png", "c.png", "sub/a.png"], overwrite=False)
+    waiting, existing, failures = ray_workers.to_do(work, ["a.png", "c.png", "sub/a.png"])
     assert (waiting, existing) == (["sub/a.png"], ["a.png"])
     assert [str(error).split(";")[0] for error in failures] == [
         f"{pictures / 'c.png'}: not restored, {tmp_path / 'out' / 'c.png'} was made from this file before it changed"
     ]
-    assert ray_workers.to_do(work, ["a.png", "c.png"], overwrite=True) == (["a.png", "c.png"], [], [])
+    assert ray_workers.to_do(dataclasses.replace(work, overwrite=True), ["a.png", "c.png"]) == (
+        ["a.png", "c.png"],
+        [],
+        [],
+    )
 
 
 def node(alive=True, **resources):
@@ -200,7 +226,7 @@ def test_a_bucket_lists_pictures_and_takes_whole_files_alone(tmp_path):
 
     target = open_storage((tmp_path / "out").as_uri())
     assert target.existing(["x/b.png"]) == set()  # and the place need not be there
-    target.deliver(tmp_path / "in" / "b.png", "x/b.png")
+    target.deliver(tmp_path / "in" / "b.png", "x/b.png", replace=False)
     assert files(tmp_path / "out") == {"x/b.png": b"b.png"}
     assert target.existing(["x/b.png", "y.png"]) == {"x/b.png"}
 
@@ -250,14 +276,14 @@ from mprnet_jax.batch import ray_workers, storage
 from mprnet_jax.restoring import RestoreOptions, Restorer
 
 class Dying(ray_workers.Worker):
-    def restore(self, name):
+    def restore(self, name, again=False):
         if name == "a.png":  # a picture that no worker survives
             os._exit(1)
         died = self.work.target.root.with_name("died")
         if name == "c.png" and not died.exists():  # and one that was there at a bad moment
             died.touch()
             os._exit(1)
-        return super().restore(name)
+        return super().restore(name, again)
 
 class Unable(ray_workers.Worker):
     def __init__(self, *_):

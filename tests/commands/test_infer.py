@@ -199,7 +199,7 @@ def test_results_of_other_options_are_not_passed_over_in_silence(tmp_path, folde
     run(*command, "--stage", "2")
     (line,) = capsys.readouterr().err.splitlines()
     assert "some of the 2 existing results may be made with other options (stages 1, now 2)" in line
-    assert line.endswith("--overwrite restores them again")
+    assert line.endswith("--overwrite restores again")
     run(*command, "--stage", "2", "--overwrite")
     run(*command, "--stage", "2")
     assert "other options" not in capsys.readouterr().err

@@ -8,7 +8,7 @@ import pytest
 from attacks import evaluation_sets, pictures, trials, victims
 from attacks.cases import file_case
 
-COUNTS = {"pictures": 24, "checkpoints": 12, "bundles": 12, "sets": 16}
+COUNTS = {"pictures": 24, "checkpoints": 12, "bundles": 12, "runs": 12, "sets": 16}
 
 
 @pytest.mark.slow

@@ -1,9 +1,13 @@
 """Small files that ask for much work or memory are refused at once; those that cannot be judged, after a time."""
 
 import io
+import os
+import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -68,9 +72,7 @@ def test_a_flat_grey_jpeg_is_whole(tmp_path):
     assert images.read(tmp_path / "a.jpg").shape == (64, 64, 3)
 
 
-@pytest.mark.parametrize("here", [False, True])
-def test_what_libpng_says_of_an_interlaced_picture_stays_off_the_screen(tmp_path, capfd, monkeypatch, here):
-    monkeypatch.setattr(reading_process, "_here", here)
+def test_what_libpng_says_of_an_interlaced_picture_stays_off_the_screen(tmp_path, capfd):
     stored = make.noise(0, 20, 30, 3, dtype=np.uint16)
     (tmp_path / "a.png").write_bytes(make.png_file(stored, interlace=True))
     np.testing.assert_array_equal(images.open_picture(tmp_path / "a.png").pixels, stored)
@@ -86,6 +88,87 @@ def test_a_picture_that_takes_too_long_is_given_up_on_and_the_next_one_is_read(t
         images.open_picture(tmp_path / "slow.ppm")
     monkeypatch.undo()
     np.testing.assert_array_equal(images.read(tmp_path / "a.gif")[..., 0], make.noise(2, 4, 4))
+
+
+def test_a_picture_read_apart_comes_as_it_comes_here(tmp_path):
+    Image.fromarray(make.noise(3, 24, 20)).save(tmp_path / "a.png")
+    here, there = images.open_picture(tmp_path / "a.png"), images.open_picture(tmp_path / "a.png", apart=True)
+    np.testing.assert_array_equal(there.pixels, here.pixels)
+    assert there.format == here.format
+
+
+@pytest.mark.parametrize("name", ["text.png", "large.png", "nowhere.png"])
+def test_what_is_refused_is_refused_apart_in_the_same_words(tmp_path, name):
+    (tmp_path / "text.png").write_bytes(b"no picture")
+    Image.fromarray(make.noise(3, 101, 100)).save(tmp_path / "large.png")
+    told = []
+    for apart in (False, True):
+        with pytest.raises(UserError) as refused:
+            images.open_picture(tmp_path / name, 10_000, apart=apart)
+        told.append(str(refused.value))
+    assert told[0] == told[1]
+
+
+def stop_when_idle():
+    """A reading process that hangs, as in a decoder that goes round in a circle."""
+    reader = reading_process._idle.get()
+    os.kill(reader.process.pid, signal.SIGSTOP)
+    reading_process._idle.put(reader)
+    return reader
+
+
+def test_a_reading_that_hangs_does_not_stop_others(tmp_path, monkeypatch):
+    Image.fromarray(make.noise(3, 24, 20)).save(tmp_path / "a.png")
+    read = lambda: images.open_picture(tmp_path / "a.png", apart=True).pixels.shape
+    read()
+    monkeypatch.setattr(reading_process, "SECONDS", 1)
+    stuck = stop_when_idle()
+    with ThreadPoolExecutor(1) as pool:
+        hangs = pool.submit(read)
+        while not reading_process._idle.empty():  # until it has the process that hangs
+            time.sleep(0.01)
+        monkeypatch.setattr(reading_process, "SECONDS", 20)
+        assert read() == (24, 20, 3)
+        with pytest.raises(UserError, match="a.png: given up on after 1 s"):
+            hangs.result()
+    assert stuck.process.returncode == -signal.SIGKILL
+    assert read() == (24, 20, 3)
+
+
+def test_a_reading_process_that_crashes_costs_one_reading(tmp_path):
+    Image.fromarray(make.noise(3, 24, 20)).save(tmp_path / "a.png")
+    read = lambda: images.open_picture(tmp_path / "a.png", apart=True).pixels.shape
+    read()
+    reader = stop_when_idle()
+    with ThreadPoolExecutor(1) as pool:
+        hangs = pool.submit(read)
+        while not reading_process._idle.empty():
+            time.sleep(0.01)
+        reader.process.kill()
+        with pytest.raises(UserError, match="a.png: its decoder crashed"):
+            hangs.result()
+    assert read() == (24, 20, 3)
+
+
+def runs(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_reading_process_that_nobody_watches_any_more_ends(tmp_path):
+    (tmp_path / "slow.ppm").write_bytes(slow_text())
+    code = (
+        "from mprnet_jax.images import reading_process as r; reader = r._Reader(); "
+        f"r._send(reader.process.stdin, ('decode', {str(tmp_path / 'slow.ppm')!r}, 10**9, 0.1)); "
+        "print(reader.process.pid, flush=True); import os; os._exit(0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    deadline = time.monotonic() + 20
+    while runs(int(done.stdout)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not runs(int(done.stdout))
 
 
 def test_the_reading_process_does_not_import_jax():

@@ -9,6 +9,7 @@ from PIL import Image
 
 from mprnet_jax import images
 from mprnet_jax.images import headers
+from mprnet_jax.images.formats import codec, picture
 from mprnet_jax.images.formats.camera_raw import metadata, signatures
 from mprnet_jax.support.errors import UserError
 from tests.helpers import dng
@@ -128,9 +129,11 @@ def test_too_many_pixels_are_refused_by_the_header(tmp_path):
 def test_without_rawpy_the_line_says_what_to_install(tmp_path, monkeypatch):
     path = write_raw(tmp_path / "a.dng")
     monkeypatch.setitem(sys.modules, "rawpy", None)
-    monkeypatch.setattr("mprnet_jax.images.reading_process._here", True)  # where the module is missing
-    with pytest.raises(UserError, match=r"a\.dng: camera raw: this needs rawpy.*pip install 'mprnet_jax\[raw\]'"):
-        images.open_picture(path)
+    with (  # decoded here, where the module is missing, and not in the reading process
+        path.open("rb") as file,
+        pytest.raises(picture.Refusal, match=r"camera raw: this needs rawpy.*pip install 'mprnet_jax\[raw\]'"),
+    ):
+        codec.decode(file, 10**6)
 
 
 def test_a_plain_tiff_is_no_raw_and_makers_files_are(tmp_path):

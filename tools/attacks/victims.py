@@ -79,11 +79,27 @@ def read_set(path: Path) -> tuple[list[str], str]:
     return lines_of(path.name, path), ""
 
 
+def read_run(path: Path) -> tuple[list[str], str]:
+    """As read_picture: the checkpoints of a training run, of which what comes back must be as it was saved."""
+    import jax
+
+    from attacks.training_checkpoints import state_at
+    from mprnet_jax.training.checkpoints import TrainingCheckpoints
+
+    with TrainingCheckpoints(path) as checkpoints:
+        wanted = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), state_at(0))
+        state, about, damaged = checkpoints.restore_latest(wanted)
+    if not jax.tree.all(jax.tree.map(np.array_equal, state, state_at(about["note"]))):
+        raise AssertionError(f"another state than was saved at step {about['note']}")
+    return damaged, ""
+
+
 READERS: dict[str, Callable[[Path], tuple[list[str], str]]] = {
     "pictures": read_picture,
     "checkpoints": read_checkpoint,
     "bundles": read_bundle,
     "sets": read_set,
+    "runs": read_run,
 }
 
 
