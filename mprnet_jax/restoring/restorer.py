@@ -16,9 +16,9 @@ from mprnet_jax.checkpoints.bundle import load_bundle
 from mprnet_jax.checkpoints.pretrained import bundle_path
 from mprnet_jax.checkpoints.provenance import Provenance
 from mprnet_jax.model import SIZE_MULTIPLE, MPRNetConfig, Params
-from mprnet_jax.restoring import executables, shape_buckets
+from mprnet_jax.restoring import executables, shape_buckets, strength
 from mprnet_jax.restoring.executables import Network
-from mprnet_jax.restoring.image_jobs import image_jobs
+from mprnet_jax.restoring.image_jobs import image_jobs, to_unit_range
 from mprnet_jax.restoring.options import SMALLEST_SIDE, RestoreOptions
 from mprnet_jax.restoring.orientations import ORIENTATIONS, Orientation, turn
 from mprnet_jax.restoring.padding import up_to_multiple
@@ -103,6 +103,11 @@ class Restorer:
         """Those that self_ensemble averages over: under which the task of the weights is the same."""
         return tuple(ORIENTATIONS[name] for name in self.provenance.unchanged_under)
 
+    @property
+    def gives_texture_back(self) -> bool:
+        """Whether a strength below 1 weighs by texture: what these weights take out is noise."""
+        return (self.provenance.task or self.provenance.official) == strength.TEXTURE_TASK
+
     def __call__(self, image: Any, progress: Progress | None = None) -> Any:
         """Restore one image of any size from 1 x 1; the answer has its size.
 
@@ -138,17 +143,25 @@ class Restorer:
         """H W 3 -> H W 3."""
         _check_values(image)
         rounded = {np.dtype(np.uint8): images.to_uint8, np.dtype(np.uint16): images.to_uint16}.get(image.dtype)
-        result = np.empty(image.shape, image.dtype if rounded else np.float32)
+        luminance, colour = self.options.strengths
+        if luminance == colour == 0:
+            return image.copy() if rounded else np.clip(image, 0, 1).astype(np.float32)
+        partly = (luminance, colour) != (1, 1)
+        result = np.empty(image.shape, image.dtype if rounded and not partly else np.float32)
 
         def finish(first_row: int, rows: np.ndarray) -> None:
             for begin in range(0, len(rows), ROWS_AT_ONCE):
                 some = rows[begin : begin + ROWS_AT_ONCE]
                 to = slice(first_row + begin, first_row + begin + len(some))
-                result[to] = rounded(some) if rounded else np.clip(some, 0, 1)
+                result[to] = rounded(some) if rounded and not partly else np.clip(some, 0, 1)
 
         tiles = self.plan(*image.shape[:2])
         tiles.blend(self._restored_tiles(image, tiles, progress), finish)
-        return result
+        if not partly:
+            return result
+        # Of the whole picture, not of tiles: its sigmas are the same everywhere, so there is no seam.
+        result = strength.partly(to_unit_range(image), result, luminance, colour, self.gives_texture_back)
+        return rounded(result) if rounded else result
 
     def _restored_tiles(self, image: np.ndarray, tiles: Tiles, progress: Progress | None) -> Iterator[np.ndarray]:
         """The restored pixels of each tile, float32, not clipped: the mean over the orientations."""

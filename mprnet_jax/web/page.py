@@ -122,7 +122,7 @@ class Page:
             visit = self.store.visit(str(request.session_hash), path)
             chosen = offers.choose(self.models, task, model)
             stages = int(stage) if str(stage) in "123" else stage  # Gradio tells programs to write "1", "2" or "3"
-            options = {"stages": stages, "tlc": bool(tlc), "self_ensemble": bool(self_ensemble)}
+            options = {"stages": stages, "tlc": bool(tlc), "self_ensemble": bool(self_ensemble), "strength": strength}
             restorer = chosen.restorer.with_options(**options)
             with visit.run() as (folder, stop):
                 progress(0, desc="Reading the photo")
@@ -139,7 +139,7 @@ class Page:
                 with self._worker:
                     if stop.is_set():
                         raise UserError(STOPPED)
-                    photos.restore_photo(picture, restorer, result, strength, report)
+                    photos.restore_photo(picture, restorer, result, report)
                 shown = _show(picture, folder / "before.jpg"), _show(self._read(result), folder / "after.jpg")
             return str(result), shown, photos.facts(picture)
 

@@ -4,8 +4,6 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from mprnet_jax import images
 from mprnet_jax.images.formats.codec import Picture
 from mprnet_jax.reports.pictures import write_browser_jpeg
@@ -49,22 +47,15 @@ def result_name(path: Path, picture: Picture) -> str:
     return f"{path.stem}_restored{path.suffix if tells else ENDINGS.get(picture.format, '.png')}"
 
 
-def restore_photo(
-    picture: Picture, restorer: Restorer, result: Path, strength: float, progress: Callable[[int, int], None]
-) -> None:
+def restore_photo(picture: Picture, restorer: Restorer, result: Path, progress: Callable[[int, int], None]) -> None:
     """Restore into a file with the depth, alpha, profile and notes of `picture`.
 
-    `strength` 1 is the restored photo, 0 the photo as it came, between them a blend. `progress` is called with
-    finished and all tiles; what it raises ends the work. Raises UserError that names the file without its folder.
+    `progress` is called with finished and all tiles; what it raises ends the work. Raises UserError that names the
+    file without its folder.
     """
-    if not isinstance(strength, int | float) or not 0 <= strength <= 1:
-        raise UserError(f"strength must be a number in 0..1, got {strength!r}")
     try:
         images.check_savable(result, picture)
         restored = restore_picture(restorer, picture, progress)
-        if strength < 1:
-            before = images.to_float(picture.pixels)
-            restored = before + np.float32(strength) * (images.to_float(restored) - before)
         images.save_picture(result, restored, picture)
     except UserError as error:
         raise UserError(str(error).replace(str(result), result.name)) from error

@@ -26,7 +26,7 @@ BASE = {
     ),
 }
 EVERY = ["--tile", "512", "--overlap", "64", "--stage", "2", "--tlc", "--patch-size", "96", "--self-ensemble"]
-EVERY += ["--dtype", "bfloat16", "--devices", "2", "--batch", "3"]
+EVERY += ["--strength", "0.5", "--strength-colour", "0.9", "--dtype", "bfloat16", "--devices", "2", "--batch", "3"]
 GIVEN = RestoreOptions(
     tile=512,
     overlap=64,
@@ -34,6 +34,8 @@ GIVEN = RestoreOptions(
     tlc=True,
     patch_size=96,
     self_ensemble=True,
+    strength=0.5,
+    strength_colour=0.9,
     dtype="bfloat16",
     devices=2,
     batch=3,
