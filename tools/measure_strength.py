@@ -2,10 +2,10 @@
 
 python tools/measure_strength.py PAIRS [PAIRS ...]
 
-Prints PSNR for each strength; and, at strength 0.5, how much texture is kept where both leave the same noise. Noise
-left: the robust sigma (median absolute deviation) of the error's fine detail in the quarter of the picture whose truth is
-smoothest. Texture kept: the regression of the result's fine detail on the truth's in the quarter with most texture, 1
-where all of it is kept; noise is independent of the truth and does not count.
+Prints PSNR for each strength; and, at strength 0.5, how much texture is kept where both leave the same noise.
+Noise left: the robust sigma (median absolute deviation) of the error's fine detail in the quarter of the picture whose
+truth is smoothest. Texture kept: the regression of the result's fine detail on the truth's in the quarter with most
+texture, 1 where all of it is kept; noise is independent of the truth and does not count.
 """
 
 import argparse
@@ -70,7 +70,7 @@ def measure(restorer: Restorer, folder: Path) -> tuple[np.ndarray, np.ndarray]:
     for path in images.find(folder / "input"):
         before, truth = (images.to_float(images.read(folder / side / path.name)) for side in ("input", "target"))
         restored = restorer(before)
-        psnr = lambda partly, share: metrics.psnr(np.clip(partly(before, restored, share), 0, 1), truth)  # noqa: B023
+        psnr = lambda partly, share: metrics.psnr(255 * partly(before, restored, share), 255 * truth)  # noqa: B023
         scores.append([[psnr(partly, share) for share in STRENGTHS] for partly in (ours, blend)])
         halves.append(half(before, restored, truth))
     return np.array(scores), np.array(halves)

@@ -58,7 +58,7 @@ def test_commands_with_fewer_options_take_those_they_can():
     assert parsed("ray", *EVERY[:-4], "--batch", "3") == dataclasses.replace(GIVEN, devices=None)
     fixed = ("--tile", "512", "--overlap", "64", "--patch-size", "96", "--dtype", "bfloat16", "--batch", "3")
     assert parsed("demo", *fixed, "--devices", "2") == dataclasses.replace(
-        GIVEN, stages=3, tlc=False, self_ensemble=False
+        GIVEN, stages=3, tlc=False, self_ensemble=False, strength=1, strength_colour=None
     )
     parse, base = BASE["export"]
     assert parse([*base, "--stage", "2"]).stage == 2
