@@ -173,7 +173,8 @@ def restore(args: argparse.Namespace) -> "Summary":
             settings_record.record(args.output, settings, replace=not batch.existing)
     except UserError as error:
         summary.fail(error)
-    restore_batch(restorer, batch, args.quality or QUALITY, summary)
+    maps = args.output if args.report else None
+    restore_batch(restorer, batch, args.quality or QUALITY, summary, maps)
     if args.report:
         everything = Batch.find(inputs, naming).existing  # of all shares, and of the runs before
         try:

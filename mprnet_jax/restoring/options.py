@@ -72,6 +72,9 @@ class RestoreOptions:
     comes back less where the picture is smooth, and more where it has texture; rain and blur are blended."""
     strength_colour: float | None = field(default=None, metadata=_option(metavar="S", type=float))
     """The same for colour alone, for specks of colour that disturb more than grain. By default as strength."""
+    guard: bool = field(default=True, metadata=_option("--no-guard"))
+    """Where the network goes astray, so that its stages disagree or leave the input's range by more than is plausible,
+    an earlier stage or the input is taken, blended; elsewhere nothing changes."""
     halo: int | Literal["full"] | None = field(default=None, metadata=_option(metavar="full|N", type=_number_or_word))
     """With tlc: tiles see this many pixels around what they restore, stand side by side, and are cut and averaged as
     the whole picture is. full: the radius of the receptive field, for the whole picture's result to float rounding;
@@ -172,6 +175,9 @@ def add_restore_options(
         option = declared.metadata["option"] or f"--{declared.name.replace('_', '-')}"
         text = _texts().get(declared.name, "see the documentation").replace("%", "%%")  # where there are no sources
         text = text[0].lower() + text[1:].removesuffix(".")
+        if declared.default is True:
+            parser.add_argument(option, dest=DEST + declared.name, action="store_false", help=f"turn this off: {text}")
+            continue
         if declared.default is False:
             parser.add_argument(option, dest=DEST + declared.name, action="store_true", help=text)
             continue

@@ -139,9 +139,9 @@ class Page:
                 with self._worker:
                     if stop.is_set():
                         raise UserError(STOPPED)
-                    photos.restore_photo(picture, restorer, result, report)
+                    said = photos.restore_photo(picture, restorer, result, report)
                 shown = _show(picture, folder / "before.jpg"), _show(self._read(result), folder / "after.jpg")
-            return str(result), shown, photos.facts(picture)
+            return str(result), shown, "\n".join(filter(None, (photos.facts(picture), said)))
 
     def look(self, photo: dict[str, Any] | None, request: gr.Request) -> tuple[Any, str]:
         """The photo as it came, on both sides of the slider, and what kind it is or why it is refused."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from mprnet_jax import images
 from mprnet_jax.images.formats.codec import Picture
 from mprnet_jax.reports.pictures import write_browser_jpeg
-from mprnet_jax.restoring import Restorer, restore_picture
+from mprnet_jax.restoring import Restorer, guard, restore_picture
 from mprnet_jax.support.errors import UserError
 
 ENDINGS = {"PNG": ".png", "JPEG": ".jpg", "TIFF": ".tif", "WEBP": ".webp", "BMP": ".bmp", "PPM": ".ppm"}
@@ -48,15 +48,18 @@ def result_name(path: Path, picture: Picture) -> str:
 
 
 def restore_photo(picture: Picture, restorer: Restorer, result: Path, progress: Callable[[int, int], None]) -> None:
-    """Restore into a file with the depth, alpha, profile and notes of `picture`.
+    """Restore into a file with the depth, alpha, profile and notes of `picture`; what a visitor should know of it.
 
     `progress` is called with finished and all tiles; what it raises ends the work. Raises UserError that names the
     file without its folder.
     """
     try:
         images.check_savable(result, picture)
-        restored = restore_picture(restorer, picture, progress)
+        astray: list[str] = []
+        fallback = lambda fell_back: astray.append(f"The network went astray {guard.where(fell_back)}.")
+        restored = restore_picture(restorer, picture, progress, fallback)
         images.save_picture(result, restored, picture)
+        return " ".join(astray)
     except UserError as error:
         raise UserError(str(error).replace(str(result), result.name)) from error
 
