@@ -26,7 +26,7 @@ BASE = {
     ),
 }
 EVERY = ["--tile", "512", "--overlap", "64", "--stage", "2", "--tlc", "--patch-size", "96", "--self-ensemble"]
-EVERY += ["--dtype", "bfloat16", "--devices", "2", "--batch", "3"]
+EVERY += ["--strength", "0.5", "--strength-colour", "0.9", "--dtype", "bfloat16", "--devices", "2", "--batch", "3"]
 GIVEN = RestoreOptions(
     tile=512,
     overlap=64,
@@ -34,6 +34,8 @@ GIVEN = RestoreOptions(
     tlc=True,
     patch_size=96,
     self_ensemble=True,
+    strength=0.5,
+    strength_colour=0.9,
     dtype="bfloat16",
     devices=2,
     batch=3,
@@ -56,7 +58,7 @@ def test_commands_with_fewer_options_take_those_they_can():
     assert parsed("ray", *EVERY[:-4], "--batch", "3") == dataclasses.replace(GIVEN, devices=None)
     fixed = ("--tile", "512", "--overlap", "64", "--patch-size", "96", "--dtype", "bfloat16", "--batch", "3")
     assert parsed("demo", *fixed, "--devices", "2") == dataclasses.replace(
-        GIVEN, stages=3, tlc=False, self_ensemble=False
+        GIVEN, stages=3, tlc=False, self_ensemble=False, strength=1, strength_colour=None
     )
     parse, base = BASE["export"]
     assert parse([*base, "--stage", "2"]).stage == 2

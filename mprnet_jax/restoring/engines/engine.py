@@ -25,7 +25,8 @@ class Engine(Protocol):
     def start(self, key: "ProgramKey", pixels: np.ndarray, offsets: np.ndarray, lane: int) -> Any:
         """Begin to restore N H W 3 float32 in one of the lanes; np.asarray of what it gives waits for the result.
 
-        Neither clipped nor cropped. `offsets` as apply_to_part takes them, for keys with windows.
+        Neither clipped nor cropped; with the network's every_stage all stages behind each other, N H W 3S, the last
+        one first. `offsets` as apply_to_part takes them, for keys with windows.
         """
         ...
 

@@ -50,7 +50,8 @@ class OpenVinoEngine:
                 f"engine device {self.device}: OpenVINO finds {', '.join(core.available_devices) or 'none'}; choose "
                 "one of them, or install the driver"
             )
-        graph = onnx_model(self.network.config, self.params, self.network.stages)
+        network = self.network
+        graph = onnx_model(network.config, self.params, network.stages, network.every_stage)
         settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": PRECISIONS[self.network.dtype]}
         if self.device == "CPU":
             settings["INFERENCE_NUM_THREADS"] = self.threads
@@ -66,8 +67,8 @@ class OpenVinoEngine:
     def start(self, key: ProgramKey, pixels: np.ndarray, offsets: np.ndarray, lane: int) -> np.ndarray:
         # Channels first, as ONNX has them; the copy is small beside the network.
         request = self._compiled.create_infer_request()  # of its own: results lie in its memory
-        (restored,) = request.infer([np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))]).values()
-        return restored.transpose(0, 2, 3, 1)
+        stages = request.infer([np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))]).to_tuple()
+        return np.concatenate(stages, axis=1).transpose(0, 2, 3, 1)
 
     def program_bytes(self, key: ProgramKey) -> int:
         channels = self.network.config.n_feat + self.network.config.scale_orsnetfeats
