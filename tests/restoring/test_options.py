@@ -50,8 +50,9 @@ def parsed(command, *argv):
 @pytest.mark.parametrize("command", ["infer", "evaluate"])
 def test_a_command_takes_every_option_and_without_any_the_defaults_of_python(command):
     assert parsed(command, *EVERY) == GIVEN
-    assert parsed(command, "--tlc", "--halo", "128") == RestoreOptions(tlc=True, halo=128)
-    assert parsed(command) == RestoreOptions()
+    defaults = RestoreOptions(dtype="auto" if command == "infer" else "float32")  # scores are of float32
+    assert parsed(command, "--tlc", "--halo", "128") == defaults.replace(tlc=True, halo=128)
+    assert parsed(command) == defaults
 
 
 def test_commands_with_fewer_options_take_those_they_can():
@@ -71,7 +72,7 @@ def test_every_field_says_what_it_is_and_its_text_is_the_help_of_the_command():
     for text in ("mean over the flips and rotations under which the task", "with tlc: tiles see this many pixels"):
         assert text in helped
     for field in dataclasses.fields(RestoreOptions):
-        option = {"stages": "--stage"}.get(field.name, f"--{field.name.replace('_', '-')}")
+        option = {"stages": "--stage", "guard": "--no-guard"}.get(field.name, f"--{field.name.replace('_', '-')}")
         assert (option in helped) == (field.name not in ("shapes", "memory_share"))
     assert "see the documentation" not in helped  # what stands where a field has no text
 

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 EngineName = Literal["xla", "openvino"]
 TITLES = {"xla": "XLA", "openvino": "OpenVINO"}
-EXTRA = "openvino"
 
 
 class Engine(Protocol):
@@ -48,7 +47,7 @@ def choose_engine(asked: str, local: bool) -> EngineName:
     """
     if asked == "openvino" and not has_openvino():
         raise UserError(
-            f"engine openvino: OpenVINO is not installed; run: pip install 'mprnet_jax[{EXTRA}]', or leave --engine out"
+            "engine openvino: OpenVINO is not installed; run: pip install 'mprnet_jax[openvino]', or leave --engine out"
         )
     if asked == "xla" or local or not has_openvino():
         return "xla"

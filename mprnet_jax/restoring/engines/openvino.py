@@ -9,7 +9,7 @@ import numpy as np
 
 from mprnet_jax.interchange.onnx_graph import onnx_model
 from mprnet_jax.model import Params
-from mprnet_jax.restoring.engines.engine import EXTRA, EngineName
+from mprnet_jax.restoring.engines.engine import EngineName
 from mprnet_jax.restoring.executables import Network, ProgramKey
 from mprnet_jax.support.errors import UserError, one_line
 from mprnet_jax.support.optional_imports import import_extra
@@ -23,10 +23,10 @@ def import_openvino() -> Any:
     """The package, without the statistics that it would send to its makers when it is imported. Raises UserError."""
     telemetry = "openvino_telemetry"
     if telemetry in sys.modules:  # the caller's own doing
-        return import_extra("openvino", "openvino", EXTRA)
+        return import_extra("openvino", "openvino", "openvino")
     sys.modules[telemetry] = None  # type: ignore[assignment]  # not to be found: the package has a stub for that
     try:
-        return import_extra("openvino", "openvino", EXTRA)
+        return import_extra("openvino", "openvino", "openvino")
     finally:
         del sys.modules[telemetry]
 
@@ -65,11 +65,13 @@ class OpenVinoEngine:
             ) from error
 
     def start(self, key: ProgramKey, pixels: np.ndarray, offsets: np.ndarray, lane: int) -> np.ndarray:
+        """As Engine.start; computed when it returns. `offsets` and the lane do not matter."""
         # Channels first, as ONNX has them; the copy is small beside the network.
         request = self._compiled.create_infer_request()  # of its own: results lie in its memory
         stages = request.infer([np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))]).to_tuple()
         return np.concatenate(stages, axis=1).transpose(0, 2, 3, 1)
 
     def program_bytes(self, key: ProgramKey) -> int:
+        """By what was measured for networks of other widths: OpenVINO does not tell."""
         channels = self.network.config.n_feat + self.network.config.scale_orsnetfeats
         return BYTES_A_CHANNEL[self.network.dtype] * channels * key.pixels

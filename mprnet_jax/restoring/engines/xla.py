@@ -27,6 +27,7 @@ class XlaEngine:
 
     @property
     def lanes(self) -> int:
+        """One for each device."""
         return len(self.devices)
 
     @functools.cached_property
@@ -37,10 +38,12 @@ class XlaEngine:
         return [jax.device_put(packed, jax.local_devices()[device]) for device in self.devices]
 
     def start(self, key: ProgramKey, pixels: np.ndarray, offsets: np.ndarray, lane: int) -> jax.Array:
+        """As Engine.start; computed on the lane's device while the caller goes on."""
         device = self.devices[lane]
         arguments: Any = jax.device_put((pixels, offsets), jax.local_devices()[device])
         with standard_settings():
             return executables.compile_restoring(key, device)(self._placed[lane], *arguments)
 
     def program_bytes(self, key: ProgramKey) -> int:
+        """As XLA says it of the compiled program, which is kept."""
         return memory.needed_bytes(executables.compile_restoring(key, self.devices[0]))
