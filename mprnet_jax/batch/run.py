@@ -162,7 +162,8 @@ def restore_batch(restorer: Restorer, batch: Batch, quality: int = QUALITY, summ
             try:
                 part = lambda *done: meter.part(*done, "frame")
                 origin = Origin.of(job.source)
-                lost = video.restore_video(restorer, job.source, job.result, part, replace=job.replace)
+                for_frames = restorer.with_options(uses=max(1, video.survey(job.source).frames))
+                lost = video.restore_video(for_frames, job.source, job.result, part, replace=job.replace)
                 for what in lost:
                     say(one_line(f"{job.source}: note: the result is without {what}"))
                 record(job, origin)

@@ -118,6 +118,18 @@ def test_auto_takes_the_whole_image_where_it_fits_and_the_largest_tiles_where_no
     assert tiles.overlap == tiles.tile // 8
 
 
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="a GPU's memory is its own")
+def test_auto_takes_tiles_where_the_whole_image_would_take_much_of_the_machine(restorer, monkeypatch):
+    needed = restorer.program_bytes(1024, 2048)
+    monkeypatch.setattr(memory, "available_bytes", lambda: int(4.2 * needed))
+    assert len(restorer.plan(1024, 2048)) == 1
+    monkeypatch.setattr(memory, "available_bytes", lambda: int(3.8 * needed))
+    tiles = restorer.plan(1024, 2048)
+    assert (tiles.tile, len(tiles)) == (1024, 3)
+    assert len(restorer.plan(1024, 1024)) == 1  # no larger than a tile
+    assert len(options(restorer, tile="whole").plan(1024, 2048)) == 1
+
+
 def test_local_means_need_the_training_patch_and_change_the_result(restorer, photo):
     with pytest.raises(UserError, match="does not say which patches it was trained on; tlc needs patch_size"):
         options(restorer, tlc=True)
