@@ -26,6 +26,7 @@ from mprnet_jax.restoring import QUALITY, Restorer, open_checked, restore_pictur
 from mprnet_jax.support.atomic_files import remove_leftovers
 from mprnet_jax.support.errors import UserError, one_line
 from mprnet_jax.support.progress import Meter, say
+from mprnet_jax.support.words import counted
 
 ROOM = 60_000_000  # pixels of the pictures that are in memory at once; a larger one is alone
 
@@ -66,7 +67,7 @@ class Summary:
         return f"camera raw: {shots}; developed as shot to sRGB of 16 bits, their EXIF kept without maker notes"
 
     def __str__(self) -> str:
-        skipped = "there already (--overwrite restores them again)"
+        skipped = "existing (--overwrite restores again)"
         counts = [(self.restored, "restored"), (self.skipped, skipped), (len(self.failed), "failed")]
         return ", ".join(f"{count} {what}" for count, what in counts if count) or "nothing to do"
 
@@ -172,7 +173,8 @@ def restore_batch(restorer: Restorer, batch: Batch, quality: int = QUALITY, summ
                 finish(job, error)
     if unrecorded:
         reason = unrecorded[0].strerror or unrecorded[0]
-        what = f"{len(unrecorded)} results are not recorded ({reason}); a later run will not know their sources"
+        results = counted(len(unrecorded), "result is", "results are")
+        what = f"{results} not recorded ({reason}); a later run will not know what they were made from"
         summary.fail(UserError(f"{batch.record.folder / source_record.NAME}: {what}; make room, or remove it"))
     if note := summary.raw_note():
         summary.notes.append(one_line(note))

@@ -87,4 +87,5 @@ def facts(picture: Picture) -> str:
     kept = {"transparency": picture.alpha is not None, "colour profile": picture.icc, "EXIF": picture.exif}
     if named := [name for name, there in kept.items() if there]:
         parts.append(f"with {', '.join(named)}")
+    parts += [f"the result will be without {what}" for what in picture.lost]
     return "; ".join(parts)

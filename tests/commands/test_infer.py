@@ -59,7 +59,7 @@ def test_what_is_there_is_left_alone_unless_overwriting_is_asked_for(tmp_path, f
     (out / "a.png").write_bytes(b"kept")
     assert run("--checkpoint", checkpoint, "--input", folder, "--output", out) == 0
     assert (out / "a.png").read_bytes() == b"kept"
-    assert "2 there already (--overwrite restores them again)" in capsys.readouterr().out
+    assert "2 existing (--overwrite restores again)" in capsys.readouterr().out
     run("--checkpoint", checkpoint, "--input", folder, "--output", out, "--overwrite")
     assert (out / "a.png").read_bytes() != b"kept"
 
@@ -198,8 +198,8 @@ def test_results_of_other_options_are_not_passed_over_in_silence(tmp_path, folde
     assert "other options" not in capsys.readouterr().err
     run(*command, "--stage", "2")
     (line,) = capsys.readouterr().err.splitlines()
-    assert "some of the 2 results that are there already may be made with other options (stages 1, now 2)" in line
-    assert line.endswith("--overwrite restores them again")
+    assert "some of the 2 existing results may be made with other options (stages 1, now 2)" in line
+    assert line.endswith("--overwrite restores again")
     run(*command, "--stage", "2", "--overwrite")
     run(*command, "--stage", "2")
     assert "other options" not in capsys.readouterr().err
