@@ -201,7 +201,7 @@ class Restorer:
         return self.with_options(shapes=shapes, uses=max(1, len(sizes) // programs))
 
     def on_each_device(self) -> list["Restorer"]:
-        """One restorer for each of `devices`, for threads that restore an image each; on a CPU they share its memory."""
+        """One restorer for each of `devices`, for threads that restore an image each; on a CPU they share memory."""
         share = self.options.memory_share / (len(self.devices) if dispatch.is_cpu() else 1)
         return [self.with_options(devices=(device,), memory_share=share) for device in self.devices]
 

@@ -17,7 +17,8 @@ from tests.helpers.tiny import TINY
 
 @pytest.fixture(scope="module")
 def restorer():
-    return Restorer(TINY, init_params(TINY, seed=0), {"patch_size": 8}, RestoreOptions(stages=1, tile=32, overlap=8))
+    options = RestoreOptions(stages=1, tile=32, overlap=8, engine="xla")
+    return Restorer(TINY, init_params(TINY, seed=0), {"patch_size": 8}, options)
 
 
 def picture(height=61, width=75):
