@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mprnet_jax.backends import dispatch
 from mprnet_jax.interchange.onnx_graph import onnx_model
 from mprnet_jax.model import Params
 from mprnet_jax.restoring.engines.engine import EXTRA, EngineName
@@ -71,4 +72,6 @@ class OpenVinoEngine:
 
     def program_bytes(self, key: ProgramKey) -> int:
         channels = self.network.config.n_feat + self.network.config.scale_orsnetfeats
-        return BYTES_A_CHANNEL[self.network.dtype] * channels * key.pixels
+        # A CPU without bfloat16 computes float32, whatever it is asked for.
+        dtype = self.network.dtype if self.device != "CPU" or dispatch.cpu_has_bfloat16() else "float32"
+        return BYTES_A_CHANNEL[dtype] * channels * key.pixels
