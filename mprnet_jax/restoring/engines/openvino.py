@@ -65,12 +65,14 @@ class OpenVinoEngine:
             ) from error
 
     def start(self, key: ProgramKey, pixels: np.ndarray, offsets: np.ndarray, lane: int) -> np.ndarray:
+        """As Engine says; the result is there when this returns."""
         # Channels first, as ONNX has them; the copy is small beside the network.
         request = self._compiled.create_infer_request()  # of its own: results lie in its memory
         (restored,) = request.infer([np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))]).values()
         return restored.transpose(0, 2, 3, 1)
 
     def program_bytes(self, key: ProgramKey) -> int:
+        """As Engine says: in proportion to the pixels, whose bytes were measured."""
         channels = self.network.config.n_feat + self.network.config.scale_orsnetfeats
         # A CPU without bfloat16 computes float32, whatever it is asked for.
         dtype = self.network.dtype if self.device != "CPU" or dispatch.cpu_has_bfloat16() else "float32"

@@ -27,6 +27,7 @@ class XlaEngine:
 
     @property
     def lanes(self) -> int:
+        """One for each device."""
         return len(self.devices)
 
     @functools.cached_property
@@ -42,10 +43,12 @@ class XlaEngine:
         return self._placed[network]
 
     def start(self, key: ProgramKey, pixels: np.ndarray, offsets: np.ndarray, lane: int) -> jax.Array:
+        """As Engine says; the first of each shape compiles its program."""
         device = self.devices[lane]
         arguments: Any = jax.device_put((pixels, offsets), jax.local_devices()[device])
         with standard_settings():
             return executables.compile_restoring(key, device)(self._place(key.network)[lane], *arguments)
 
     def program_bytes(self, key: ProgramKey) -> int:
+        """As Engine says: XLA's plan for the program, which is compiled for it."""
         return memory.needed_bytes(executables.compile_restoring(key, self.devices[0]))
