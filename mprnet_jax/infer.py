@@ -1,6 +1,7 @@
 """Restore pictures: `python -m mprnet_jax.infer --task denoising --input PHOTO_OR_FOLDER --output DIR`."""
 
 import argparse
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -145,7 +146,7 @@ def restore(args: argparse.Namespace) -> "Summary":
     """What the command does, and with --plan what it would do. Raises UserError."""
     # Here: they import JAX, which --help and mistakes in the options need not wait for.
     from mprnet_jax.batch import plan, previews, settings_record
-    from mprnet_jax.batch.run import Summary, make_folder, restore_batch
+    from mprnet_jax.batch.run import Summary, make_folder, restore_batch, sizes
     from mprnet_jax.restoring import Restorer
     from mprnet_jax.restoring.engines.engine import worth_openvino
     from mprnet_jax.runtime.compile_cache import use_compile_cache
@@ -158,7 +159,10 @@ def restore(args: argparse.Namespace) -> "Summary":
     naming = Naming(args.output, args.suffix, f".{args.format}" if args.format else None, args.recursive)
     batch = Batch.find(inputs, naming, overwrite=args.overwrite, share=share)
     weights = args.checkpoint or args.task
-    options = args.options.replace(devices=find_devices(args.options.devices, pictures=len(batch.jobs)))
+    in_tiles = len(batch.jobs) == 1 and args.options.tile != "whole" and args.options.halo is None
+    pixels = sum(math.prod(size) for size in sizes(batch.jobs).values()) if in_tiles else 0
+    devices = find_devices(args.options.devices, pictures=len(batch.jobs), tiled_pixels=pixels)
+    options = args.options.replace(devices=devices)
     restorer = Restorer.from_pretrained(weights, options)
     if not args.plan:
         make_folder(args.output)

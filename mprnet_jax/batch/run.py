@@ -181,7 +181,10 @@ def restore_batch(
                 part = lambda *done: meter.part(*done, "frame")
                 origin = Origin.of(job.source)
                 astray: list[np.ndarray] = []
-                restore = lambda frame, astray=astray: restorer(frame, on_fallback=lambda _: astray.append(_[:1, :1]))
+                for_frames = restorer.with_options(uses=max(1, video.survey(job.source).frames))
+                restore = lambda frame, one=for_frames, astray=astray: one(
+                    frame, on_fallback=lambda _: astray.append(_[:1, :1])
+                )
                 lost = video.restore_video(restore, job.source, job.result, part, replace=job.replace)
                 for what in lost:
                     say(one_line(f"{job.source}: note: the result is without {what}"))

@@ -1,6 +1,7 @@
 """The network compiled for one shape, and arrays run through it on one device or several."""
 
 import collections
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -34,6 +35,7 @@ class Network:
     stages: int
     window: int | None  # side of the window of the local means, pixels; None: means over all that the network sees
     every_stage: bool = False  # give the images of all stages, not of the last alone
+    onednn: bool = False  # convolutions of oneDNN and the released sizes, instead of backends' rewrites
 
     def windows(self, height: int, width: int) -> Windows:
         """The windows in an image of a size; None where they cover it, and without local means."""
@@ -70,15 +72,16 @@ def compile_restoring(key: ProgramKey, device: int = 0) -> Callable[[Params, np.
     network = key.network
     model = MPRNet(network.config, dtype=jnp.dtype(network.dtype), window=network.window)
     target = jax.local_devices()[device]
+    layers = contextlib.nullcontext if network.onednn else dispatch.fast_layers
 
     def restore(packed: Params, images: jax.Array, offsets: jax.Array) -> jax.Array:
         params = dispatch.unpack_params(packed)
         if key.windows is None:
-            with dispatch.fast_layers():
+            with layers():
                 outputs = model.apply({"params": params}, images, stages=network.stages)
             return jnp.concatenate(outputs, axis=-1) if network.every_stage else outputs[0]
         part = lambda image, offset: apply_to_part(
-            model, params, image, offset, network.stages, key.windows, dispatch.fast_layers, network.every_stage
+            model, params, image, offset, network.stages, key.windows, layers, network.every_stage
         )
         if key.batch == 1:  # not vmap: it would turn slices into gathers
             return part(images[0], offsets[0])[None]
@@ -92,7 +95,8 @@ def compile_restoring(key: ProgramKey, device: int = 0) -> Callable[[Params, np.
     images = on_device((key.batch, key.height, key.width, 3), jnp.float32)
     offsets = on_device((key.batch, 4), jnp.int32)
     lowered = jax.jit(restore, keep_unused=True).lower(params, images, offsets)
-    return dispatch.compile_with_options(lowered, dispatch.compiler_options(network.config))
+    options = dispatch.ONEDNN_OPTIONS if network.onednn else dispatch.compiler_options(network.config)
+    return dispatch.compile_with_options(lowered, options)
 
 
 @dataclasses.dataclass(frozen=True)

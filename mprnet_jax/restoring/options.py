@@ -53,8 +53,8 @@ class RestoreOptions:
         default="auto", metadata=_option(metavar="auto|whole|N", type=_number_or_word)
     )
     """Side of the tiles in pixels, a multiple of 8; whole: each picture at once, as the paper does; auto: whole if it
-    fits in memory, else the largest tiles that do. Tiles change the result a little: the channel attention averages
-    over what it sees."""
+    fits in memory (on a CPU: in a quarter of the free memory, or if it is no larger than a tile), else the largest
+    tiles that fit, up to 1024. Tiles change the result a little: the channel attention averages over what it sees."""
     overlap: int | None = field(default=None, metadata=_option(metavar="N", type=int))
     """Pixels that tiles of a given size share at least, where they blend. By default an eighth of the tile."""
     stages: int = field(default=3, metadata=_option("--stage", type=int, choices=STAGES))
@@ -101,6 +101,9 @@ class RestoreOptions:
     shapes: tuple[tuple[int, int], ...] = ()
     """Heights and widths, multiples of 8, that whole images are padded to, so that one program serves many sizes: the
     same result to float rounding. Empty: a program for each size. Restorer.for_sizes chooses them."""
+    uses: int = 1
+    """Images that each program is to restore: many pay for faster ones that take longer to start with
+    (backends/dispatch.py). Restorer.for_sizes counts them."""
     memory_share: float = memory.SHARE
     """Share of the free memory that tile auto may plan with: less where several processes share a machine."""
 

@@ -180,9 +180,11 @@ class Restorer:
     ) -> Iterator[np.ndarray]:
         """The restored pixels of each tile, float32, not clipped: the mean over the orientations."""
         orientations = self.orientations if self.options.self_ensemble else (ORIENTATIONS["rot0"],)
-        jobs = image_jobs(image, tiles, orientations, self._network, self.options.shapes)
         every_part = list(tiles.parts())
         total = len(tiles) * len(orientations)
+        height, width = (min(side, tiles.tile) for side in image.shape[:2])
+        network = self._network_for(total * height * width * self.options.uses)
+        jobs = image_jobs(image, tiles, orientations, network, self.options.shapes)
         batch = min(self.options.batch, total)
         parts: list[np.ndarray] = []
         for done, (job, pixels) in enumerate(executables.run(jobs, self._engine, batch), 1):
@@ -209,7 +211,7 @@ class Restorer:
         return self.for_pixels(FLOAT)._planner.program_bytes(height, width)
 
     def for_sizes(self, sizes: Iterable[tuple[int, int]], count: int = SHAPES) -> "Restorer":
-        """A restorer that serves images of these heights and widths with about `count` programs.
+        """A restorer that serves images of these heights and widths, one each, with about `count` programs.
 
         Where images share a program, they are padded, and the network is told where they end: slower by the padding,
         the same result to float rounding. Where there are no more than `count` sizes, each has its own program, and so
@@ -217,15 +219,19 @@ class Restorer:
         """
         if self.engine_name == "openvino":
             return self
+        sizes = list(sizes)
         upright = set(sizes)
         turned = any(quarters % 2 for quarters, _ in self.orientations) and self.options.self_ensemble
         every = upright | ({size[::-1] for size in upright} if turned else set())
         padded = {tuple(max(SMALLEST_SIDE, up_to_multiple(side, SIZE_MULTIPLE)) for side in size) for size in every}
-        return self.with_options(shapes=shape_buckets.choose_shapes(padded, count) if len(padded) > count else ())
+        shapes = shape_buckets.choose_shapes(padded, count) if len(padded) > count else ()
+        programs = max(1, len(shapes or padded)) * len(self.devices)
+        return self.with_options(shapes=shapes, uses=max(1, len(sizes) // programs))
 
     def on_each_device(self) -> list["Restorer"]:
-        """One restorer for each of `devices`, for threads that restore an image each."""
-        return [self.with_options(devices=(device,)) for device in self.devices]
+        """One restorer for each of `devices`, for threads that restore an image each; on a CPU they share memory."""
+        share = self.options.memory_share / (len(self.devices) if dispatch.is_cpu() else 1)
+        return [self.with_options(devices=(device,), memory_share=share) for device in self.devices]
 
     @functools.cached_property
     def engine_name(self) -> EngineName:
@@ -255,6 +261,12 @@ class Restorer:
         options = self.options
         sizes = dispatch.faster_config(self.config, options.dtype) if self.engine_name == "xla" else self.config
         return Network(sizes, options.dtype, options.stages, self.window, every_stage=options.guard)
+
+    def _network_for(self, pixels: int) -> Network:
+        """The network, in the form that is fastest for a program that is to restore so many pixels."""
+        if self.engine_name == "xla" and dispatch.prefers_onednn(self.options.dtype, pixels):
+            return dataclasses.replace(self._network, config=self.config, onednn=True)
+        return self._network
 
     @functools.cached_property
     def _planner(self) -> TilePlanner:

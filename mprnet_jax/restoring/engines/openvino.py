@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mprnet_jax.backends import dispatch
 from mprnet_jax.interchange.onnx_graph import onnx_model
 from mprnet_jax.model import Params
 from mprnet_jax.restoring.engines.engine import EngineName
@@ -65,13 +66,15 @@ class OpenVinoEngine:
             ) from error
 
     def start(self, key: ProgramKey, pixels: np.ndarray, offsets: np.ndarray, lane: int) -> np.ndarray:
-        """As Engine.start; computed when it returns. `offsets` and the lane do not matter."""
+        """As Engine says; the result is there when this returns."""
         # Channels first, as ONNX has them; the copy is small beside the network.
         request = self._compiled.create_infer_request()  # of its own: results lie in its memory
         stages = request.infer([np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))]).to_tuple()
         return np.concatenate(stages, axis=1).transpose(0, 2, 3, 1)
 
     def program_bytes(self, key: ProgramKey) -> int:
-        """By what was measured for networks of other widths: OpenVINO does not tell."""
+        """As Engine says: in proportion to the pixels, whose bytes were measured."""
         channels = self.network.config.n_feat + self.network.config.scale_orsnetfeats
-        return BYTES_A_CHANNEL[self.network.dtype] * channels * key.pixels
+        # A CPU without bfloat16 computes float32, whatever it is asked for.
+        dtype = self.network.dtype if self.device != "CPU" or dispatch.cpu_has_bfloat16() else "float32"
+        return BYTES_A_CHANNEL[dtype] * channels * key.pixels
