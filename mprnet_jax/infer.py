@@ -54,8 +54,10 @@ def share_option(text: str) -> Share | str:
         raise argparse.ArgumentTypeError(f"must be I/N with I from 1 to N, or auto; got {text!r}") from None
 
 
-def _point(text: str) -> tuple[int, int]:
-    """What --preview was given: "1200,800"."""
+def _point(text: str) -> tuple[int, int] | str:
+    """What --preview was given: "1200,800", or the word."""
+    if text == BUSIEST:  # argparse reads the value of an option without one, too
+        return text
     x, comma, y = text.partition(",")
     if not (comma and x.strip().isdecimal() and y.strip().isdecimal()):
         raise argparse.ArgumentTypeError(f"must be X,Y in pixels from the upper left corner; got {text!r}")
