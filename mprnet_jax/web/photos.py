@@ -10,7 +10,7 @@ from mprnet_jax.reports.pictures import write_browser_jpeg
 from mprnet_jax.restoring import Restorer, guard, restore_picture
 from mprnet_jax.support.errors import UserError
 
-ENDINGS = {"PNG": ".png", "JPEG": ".jpg", "TIFF": ".tif", "WEBP": ".webp", "BMP": ".bmp", "PPM": ".ppm"}
+ENDINGS = {"PNG": ".png", "JPEG": ".jpg", "TIFF": ".tif", "WEBP": ".webp", "BMP": ".bmp", "PPM": ".ppm", "JXL": ".jxl"}
 SHOWN_SIDE = 4096  # pixels; longer sides are scaled down for the page, never for the download
 
 
@@ -81,4 +81,5 @@ def facts(picture: Picture) -> str:
     kept = {"transparency": picture.alpha is not None, "colour profile": picture.icc, "EXIF": picture.exif}
     if named := [name for name, there in kept.items() if there]:
         parts.append(f"with {', '.join(named)}")
+    parts += [f"the result will be without {what}" for what in picture.lost]
     return "; ".join(parts)

@@ -49,6 +49,13 @@ def files(folder):
 # --- what a worker does, without Ray ---
 
 
+def test_results_of_formats_that_are_only_read_are_png(tmp_path):
+    work = ray_workers.Work(Folder(tmp_path), Folder(tmp_path / "out"))
+    names = ("a/b.jpg", "c.NEF", "d.gif")
+    assert [work.result(name) for name in names] == ["a/b.jpg", "c.png", "d.png"]
+    assert ray_workers.Work(Folder(tmp_path), Folder(tmp_path), ".tif").result("c.dng") == "c.tif"
+
+
 def test_a_pickled_restorer_restores_the_same_and_is_no_larger_than_its_weights(photo):
     config = PRESETS["light"]
     restorer = Restorer(
@@ -250,7 +257,7 @@ def test_two_workers_restore_a_folder_as_infer_does_and_go_on_where_they_stopped
     command = (TOOL, "--checkpoint", checkpoint, "--input", pictures, "--output", tmp_path / "out")
     done = run_python(*command, "--cpus-per-worker", 1, "--workers", 2)
     assert done.returncode == 2, done.stderr
-    assert "4 restored, 1 there already" in done.stdout
+    assert "4 restored, 1 existing" in done.stdout
     assert "1 failed, by 2 workers" in done.stdout
     errors = [line for line in done.stderr.splitlines() if "error" in line]
     assert len(errors) == 1

@@ -343,6 +343,26 @@ def test_added_rain_is_brighter_than_screened_rain_and_is_cut_at_white(photo):
     np.testing.assert_array_equal(added, np.rint(np.minimum(photo + 255 * layer.astype(float), 255)).astype(np.uint8))
 
 
+def test_rain_from_noise_covers_the_area_it_says_with_streaks_of_every_brightness():
+    """As the rain of Rain100L: a tenth to four tenths of the picture, mostly faint."""
+    for area in (0.1, 0.4):
+        rain = Rain(density=(area, area), brightness=(0.5, 0.5), noise_share=1.0)
+        layers = np.array([rain.layer(192, 192, rng(seed)) for seed in range(6)])
+        assert np.mean(layers > 0) == pytest.approx(area, abs=0.01)
+        assert layers.max() == pytest.approx(0.5)
+        wet = layers[layers > 0]
+        assert 0.05 < np.median(wet) < 0.2
+        assert np.mean(wet > 0.4) < 0.1
+
+
+def test_rain_from_noise_falls_as_it_says():
+    rain = Rain(angle=(30, 30), length=(40, 40), width=(1, 1), noise_share=1.0).layer(256, 256, rng())
+    along = [
+        ndimage.rotate(rain, angle, reshape=False)[64:-64, 64:-64].sum(axis=0).var() for angle in range(-60, 61, 10)
+    ]
+    assert abs(10 * int(np.argmax(along)) - 60) == 30
+
+
 def test_rain_of_several_directions_has_streaks_in_them():
     tall = {"length": (60, 60), "width": (2, 2), "density": (0.05, 0.05)}
     tilted = Rain(angle=(-50, 50), directions=(3, 3), **tall).layer(256, 256, rng(3))
