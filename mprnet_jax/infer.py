@@ -61,8 +61,10 @@ def share_option(text: str) -> Share | str:
         raise argparse.ArgumentTypeError(f"must be I/N with I from 1 to N, or auto; got {text!r}") from None
 
 
-def _point(text: str) -> tuple[int, int]:
-    """What --preview was given: "1200,800"."""
+def _point(text: str) -> tuple[int, int] | str:
+    """What --preview was given: "1200,800", or the word."""
+    if text == BUSIEST:  # argparse reads the value of an option without one, too
+        return text
     x, comma, y = text.partition(",")
     if not (comma and x.strip().isdecimal() and y.strip().isdecimal()):
         raise argparse.ArgumentTypeError(f"must be X,Y in pixels from the upper left corner; got {text!r}")
@@ -185,8 +187,8 @@ def restore(args: argparse.Namespace) -> "Summary":
             settings_record.record(args.output, settings, replace=not batch.existing)
     except UserError as error:
         summary.fail(error)
-    begin = time.monotonic()
     maps = args.output if args.report else None
+    begin = time.monotonic()
     restore_batch(restorer, batch, args.quality or QUALITY, summary, maps)
     if options.engine == "openvino" and restorer.engine_name == "xla":
         summary.notes.append("computed by XLA: OpenVINO knows neither --tlc nor --halo")

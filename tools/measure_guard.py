@@ -84,7 +84,7 @@ def odd() -> Iterator[tuple[str, np.ndarray]]:
 def stages_of(restorer: Restorer, image: np.ndarray) -> list[np.ndarray]:
     """The images of all stages, the first first; the image is not clipped, as a Restorer would."""
     key = ProgramKey(restorer._network, *image.shape[:2])
-    ((_, pixels),) = run([Job(key, image)], restorer._params, restorer.devices)
+    ((_, pixels),) = run([Job(key, image)], restorer._engine)
     return [pixels[..., first : first + 3] for first in range(0, pixels.shape[2], 3)][::-1]
 
 
@@ -101,7 +101,10 @@ def damaged(restorer: Restorer) -> Iterator[tuple[str, Restorer]]:
     rng = np.random.default_rng(0)
     paths, leaves = zip(*jax.tree_util.tree_leaves_with_path(restorer.params), strict=True)
     build = lambda changed: Restorer(
-        restorer.config, jax.tree.unflatten(jax.tree.structure(restorer.params), changed), restorer.provenance
+        restorer.config,
+        jax.tree.unflatten(jax.tree.structure(restorer.params), changed),
+        restorer.provenance,
+        restorer.options,
     )
     for factor in (1.5, 2, 4):
         yield f"all kernels x {factor}", build([np.asarray(leaf) * np.float32(factor) for leaf in leaves])
@@ -130,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"limits: {guard.LIMITS}")
         clean = photos(args.photos, args.count)
         for task in args.task:
-            restorer = Restorer.from_pretrained(PRETRAINED[task])
+            restorer = Restorer.from_pretrained(PRETRAINED[task], engine="xla")
             report(task, restorer, clean, args.planted)
 
 

@@ -186,10 +186,10 @@ def restore_batch(
                     frame, on_fallback=lambda _: astray.append(_[:1, :1])
                 )
                 lost = video.restore_video(restore, job.source, job.result, part, replace=job.replace)
+                if astray:
+                    note(job, f"in {counted(len(astray), 'frame')}; there an earlier stage or the input is kept")
                 for what in lost:
                     say(one_line(f"{job.source}: note: the result is without {what}"))
-                if astray:
-                    note(job, f"in {len(astray)} frames; there an earlier stage or the input is kept")
                 record(job, origin)
                 finish(job, None)
             except (UserError, MemoryError, OSError) as error:

@@ -362,5 +362,8 @@ def test_previews_are_written_side_by_side_and_no_picture_is_restored_or_replace
     assert "b_preview.png: is there already, and no preview" in errors
     assert "c.png" in errors
     assert run(*command, "48,0") == 2
+    (output / "a_preview.png").unlink()
+    assert run(*command) == 2  # the busiest part; b and c still cannot be
+    assert (output / "a_preview.png").exists()
     assert "--preview 48,0 lies outside; it has 48 x 40 pixels" in capsys.readouterr().err
     assert sorted(path.name for path in source.iterdir()) == ["a.png", "b.png", "c.png"]
