@@ -1,14 +1,14 @@
 """The noise of photos, measured in their smooth patches: strength by brightness, and covariance in space and colour.
 
-Medians over patches stand for means: an edge or a texture in some of them does not count. What taking out a patch's
-plane does to its covariance is linear in the true covariance, so it is taken back exactly, by a linear system.
+Medians and trimmed means over patches stand for means: an edge or a texture in some of them does not count. What taking
+out a patch's plane does to its covariance is linear in the true covariance, so it is taken back, by a linear system.
 """
 
 import functools
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import ndimage
+from scipy import ndimage, stats
 
 from mprnet_jax.adapting.patches import SIDE, plane_basis
 from mprnet_jax.adapting.photos import Photo
@@ -20,6 +20,10 @@ LEAST_PATCHES = 6  # of a photo whose noise is measured
 FADES_FROM = 4  # pixels: farther correlations are measured less well, and fade to 0 beyond REACH
 SHRINK = 4  # patches that a bin of the brightness needs to count as much as its neighbours do together
 ROUNDS = 3
+TRIMMED = 0.2  # of the patches, at each end
+LARGEST_SPREAD = 2.2  # of the variance of patches, between their quantiles 0.15 and 0.85
+FAR, LARGEST_FAR = 4, 0.2  # pixels, and the correlation of luma there
+EDGES_COUNT = 1.2  # times the median variance: above, some of the patches hold edges
 
 
 @functools.cache
@@ -60,6 +64,17 @@ def covariances(noise: np.ndarray) -> np.ndarray:
             products = np.fft.irfft2(spectrum[..., a].conj() * spectrum[..., b], (size, size), axes=(1, 2))
             result[..., a, b] = products[:, near[:, None], near] / pairs
     return result
+
+
+def typical(of_patches: np.ndarray) -> np.ndarray:
+    """The covariance of most patches, from that of each, N LAGS LAGS 3 3.
+
+    The median of skewed values lies a little below their mean; so where edges are few, the trimmed mean is taken.
+    """
+    median = np.median(of_patches, axis=0)
+    trimmed = stats.trim_mean(of_patches, TRIMMED, axis=0)
+    variance = lambda covariance: np.trace(covariance[REACH, REACH])
+    return trimmed if variance(trimmed) <= EDGES_COUNT * variance(median) else median
 
 
 def true_covariance(measured: np.ndarray) -> np.ndarray:
@@ -117,7 +132,7 @@ def measure(photos: Sequence[Photo]) -> list[NoiseProfile]:
     for photo, factor in zip(photos, factors, strict=True):
         at = np.stack([np.interp(photo.means[:, c], LEVELS, curve[c]) for c in range(3)], axis=-1)
         unit = photo.noise / (factor * at)[:, None, None].astype(np.float32)
-        covariance = true_covariance(np.median(covariances(unit), axis=0))
+        covariance = true_covariance(typical(covariances(unit)))
         spread = np.sqrt(np.maximum(np.diag(covariance[REACH, REACH]), 1e-6))
         covariance = covariance / (spread[:, None] * spread)
         sigma = factor * curve * spread[:, None]
@@ -127,22 +142,21 @@ def measure(photos: Sequence[Photo]) -> list[NoiseProfile]:
 
 def measure_camera(photos: Sequence[Photo]) -> list[NoiseProfile]:
     """The noise of the photos in which it can be told from texture: measured in all, and again in those."""
-    plain = {profile.name for profile in without_textured(measure(photos))}
-    return measure([photo for photo in photos if photo.name in plain])
+    by_name = {photo.name: photo for photo in photos}
+    plain = [by_name[p.name] for p in measure(photos) if is_noise(by_name[p.name], p)]
+    return [profile for profile in measure(plain) if is_noise(by_name[profile.name], profile)]
 
 
-def without_textured(profiles: Sequence[NoiseProfile]) -> list[NoiseProfile]:
-    """The half of the profiles that are surely noise.
+def is_noise(photo: Photo, profile: NoiseProfile) -> bool:
+    """Whether what was measured in a photo is noise: alike in all its smooth patches, and short in luma.
 
-    Texture and shading that came into patches can only add to the correlation of luma at a distance, and to the
-    strength: the half with the lowest correlation is kept, less those that are much stronger than its median.
+    Clean photographs and the genuine noise of cameras and phones differ in both, and the limits lie between them:
+    texture and shading have patches of many strengths, and a correlation that reaches far.
     """
-    if len(profiles) < 4:
-        return list(profiles)
-    far = np.array([correlation(profile, 3, LUMA) for profile in profiles])
-    kept = [profiles[i] for i in np.argsort(far, kind="stable")[: (len(profiles) + 1) // 2]]
-    levels = np.array([level(profile) for profile in kept])
-    return [profile for profile, own in zip(kept, levels, strict=True) if own <= 2 * np.median(levels)]
+    expected = [np.interp(photo.means[:, c], LEVELS, profile.sigma[c]) ** 2 for c in range(3)]
+    ratio = photo.noise.var(axis=(1, 2)).mean(axis=-1) / np.mean(expected, axis=0)
+    weak, strong = np.quantile(ratio, (0.15, 0.85))
+    return bool(strong <= LARGEST_SPREAD * weak) and correlation(profile, FAR, LUMA) <= LARGEST_FAR
 
 
 def level(profile: NoiseProfile) -> float:

@@ -63,7 +63,7 @@ def iso_of(picture: images.Picture) -> int | None:
 def read_photos(paths: Sequence[Path], say: Callable[[str], None]) -> list[Photo]:
     """Read a sample of the files. What cannot be used is said, each in a line, and left out."""
     photos = []
-    for path in evenly(paths, MOST_PHOTOS):
+    for number, path in enumerate(evenly(paths, MOST_PHOTOS)):
         try:
             picture = images.open_picture(path)
         except UserError as error:
@@ -76,5 +76,5 @@ def read_photos(paths: Sequence[Path], say: Callable[[str], None]) -> list[Photo
             say(f"left out: {path}: a grey picture, whose noise says nothing of colours")
         else:
             pixels = to_depth(middle(picture.pixels, LARGEST), np.dtype(np.uint8))
-            photos.append(Photo.of(path.name, np.ascontiguousarray(pixels), iso_of(picture)))
+            photos.append(Photo.of(f"{number}: {path.name}", np.ascontiguousarray(pixels), iso_of(picture)))
     return photos

@@ -80,6 +80,9 @@ class Workdir:
         Raises UserError if it was asked for something else, or the file is damaged.
         """
         if not self.plan.exists():
+            for path in (self.bundle, self.report, self.result, self.training):
+                if path.exists():
+                    raise UserError(f"{path}: is there already, and not of this command; choose another --output")
             return None
         try:
             content = json.loads(self.plan.read_text(encoding="utf-8"))

@@ -22,6 +22,7 @@ from mprnet_jax.support.errors import UserError
 
 Say = Callable[[str], None]
 LEAST_LEVEL = 1.0  # of 255: weaker noise is none to anybody's eyes
+LEAST_SHARE = 0.15  # of the photos, in which noise is found: a clean photo of sand may look like one of noise
 MOST_ASIDE = 5  # photos to check on
 ASIDE_SIDE = 384  # pixels of each
 RESTORED_PIXELS = 4_200_000  # of all photos that clean pictures are made of: about half a minute of two cores
@@ -71,10 +72,10 @@ def measure_photos(photos: Sequence[Photo], where: str) -> Measured:
         largest = max(range(len(photos)), key=lambda i: photos[i].pixels.size)
         photos[largest], lower = split_off(photos[largest])
     profiles = measure_camera(photos)
-    if not profiles:
+    if len(profiles) < LEAST_SHARE * len(photos):
         raise UserError(
-            f"{where}: too few smooth parts (sky, walls, blurred background) to tell noise from texture; add photos "
-            "that have some"
+            f"{where}: no noise that can be told from texture: the photos are clean, or have too few smooth parts "
+            "(sky, walls, blurred background); use --task denoising, or add photos that have some"
         )
     typical = float(np.median([level(profile) for profile in profiles]))
     if typical < LEAST_LEVEL:

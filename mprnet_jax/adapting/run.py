@@ -28,7 +28,7 @@ from mprnet_jax.training.config import TrainConfig
 from mprnet_jax.training.run import train
 
 COMMAND = "mprnet_jax.adapt"
-BATCH, PATCH = 4, 128
+BATCH, PATCH = 8, 64
 CHECK_SECONDS = 20  # for the check to compile its programs
 CHECK_RESTORED = 4 * MOST_ASIDE * ASIDE_SIDE**2  # pixels: two weights, each on photos and on moved photos
 LEAST_TRAINING = 0.25  # minutes
@@ -115,7 +115,7 @@ def recipe(request: Request, workdir: Workdir, plan: dict[str, Any]) -> TrainCon
         ema_decay=0.99,  # the run is short
         patch_size=PATCH,
         batch_size=BATCH,
-        crops=16,
+        crops=32,
         dtype=plan["dtype"],
         validate_every=10**9,  # there is no truth
         save_every=100,
