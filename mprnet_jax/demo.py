@@ -24,7 +24,16 @@ from mprnet_jax.web.store import Store
 from mprnet_jax.web.temporary_folder import temporary_folder
 
 COMMAND = "mprnet_jax.demo"
-FIXED = ("tile", "overlap", "patch_size", "dtype", "devices", "batch")  # options that visitors do not choose
+FIXED = (
+    "tile",
+    "overlap",
+    "patch_size",
+    "dtype",
+    "engine",
+    "engine_device",
+    "devices",
+    "batch",
+)  # options that visitors do not choose
 TILE_SECONDS = 2.0  # that the end waits for the tile at hand
 UPLOADS_KEPT = 40  # photos of the largest size that the store has room for
 
@@ -86,6 +95,7 @@ needs: pip install 'mprnet_jax[demo]'""",
         help="bundles beside the weights that ship",
     )
     add_restore_options(parser.add_argument_group("how photos are restored, beside what the page offers"), FIXED)
+    parser.set_defaults(restore_dtype="auto")
     limits = parser.add_argument_group("limits")
     limits.add_argument(
         "--max-megapixels", type=float, metavar="N", default=64, help="of a photo (default: %(default)s)"

@@ -17,7 +17,7 @@ from typing import Any
 
 from mprnet_jax.checkpoints.bundle import Bundle, load_bundle
 from mprnet_jax.checkpoints.pretrained import TASKS, bundle_path
-from mprnet_jax.interchange import onnx_graph, parity, stablehlo
+from mprnet_jax.interchange import darktable, onnx_graph, parity, stablehlo
 from mprnet_jax.interchange.example import EXAMPLE, example, version
 from mprnet_jax.interchange.format import Format, output_names
 from mprnet_jax.interchange.torch import export as torch_export
@@ -28,7 +28,12 @@ from mprnet_jax.support.command_line import Parser, add_cache_option, path_optio
 from mprnet_jax.support.errors import UserError, exit_on_user_error
 
 COMMAND = "mprnet_jax.export"
-FORMATS = {"stablehlo": stablehlo.FORMAT, "onnx": onnx_graph.FORMAT, "torch": torch_export.FORMAT}
+FORMATS = {
+    "stablehlo": stablehlo.FORMAT,
+    "onnx": onnx_graph.FORMAT,
+    "torch": torch_export.FORMAT,
+    "darktable": darktable.FORMAT,
+}
 REPORT = "parity.json"
 
 
@@ -125,9 +130,10 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
   stablehlo  for JAX without this package, on {", ".join(stablehlo.PLATFORMS)}
   onnx       for ONNX Runtime, OpenVINO and what else reads ONNX (opset {onnx_graph.OPSET})
   torch      for PyTorch programs that load the official checkpoints: spandrel, ComfyUI, chaiNNer
+  darktable  a package for darktable's neural restore (5.6), which takes images of any size
 
-All take batches of images of any size whose height and width are multiples of 8. The folder that is written holds the
-file, {EXAMPLE} (a program that restores a picture with it, without this package) and {REPORT} (the largest
+The others take batches of images of any size whose height and width are multiples of 8. The folder that is written
+holds the file, {EXAMPLE} (a program that restores a picture with it, without this package) and {REPORT} (the largest
 difference to the JAX network, versions, SHA-256). Needs: pip install 'mprnet_jax[export]', for torch
 'mprnet_jax[verify]'.""",
     )

@@ -23,6 +23,7 @@ EXTRAS = {
     "mprnet_jax/evaluation": ("evaluate",),
     "mprnet_jax/interchange": ("export", "verify"),
     "mprnet_jax/web": ("demo",),
+    "integrations": ("test",),  # ComfyUI brings torch
     "tools": ("docs", "bench", "evaluate"),
     "tests": ("test",),
 }
@@ -123,7 +124,7 @@ def test_every_package_that_is_imported_is_required():
     }
     own = {"mprnet_jax", "tests", "configs"} | {path.stem for path in (ROOT / "tools").iterdir()}
     missing, seen = set(), set()
-    for folder in ("mprnet_jax", "configs", "tools", "tests"):
+    for folder in ("mprnet_jax", "configs", "tools", "integrations", "tests"):
         for path in (ROOT / folder).rglob("*.py"):
             name = path.relative_to(ROOT).as_posix()
             optional = {extra for start, extras in EXTRAS.items() if name.startswith(f"{start}/") for extra in extras}

@@ -29,7 +29,7 @@ from mprnet_jax.support.progress import Meter, say
 
 COMMAND = "restore_with_ray"
 # All but devices: a worker has one.
-OPTIONS = ("tile", "overlap", "stages", "tlc", "patch_size", "self_ensemble", "dtype", "halo", "batch")
+OPTIONS = ("tile", "overlap", "stages", "tlc", "patch_size", "self_ensemble", "dtype", "engine", "halo", "batch")
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:

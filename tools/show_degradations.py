@@ -16,7 +16,7 @@ from mprnet_jax import images
 from mprnet_jax.checkpoints.pretrained import SAMPLES
 from mprnet_jax.data.augment import window
 from mprnet_jax.data.degradations.base import Degradation, degrade_crop
-from mprnet_jax.data.degradations.camera_noise import DSLR, PHONE
+from mprnet_jax.data.degradations.camera_noise import DSLR, PHONE, SMOOTH_COLOURS
 from mprnet_jax.data.degradations.compression import Jpeg
 from mprnet_jax.data.degradations.mixture import Chain
 from mprnet_jax.data.degradations.motion_blur import MotionBlur
@@ -30,6 +30,7 @@ SHOWN: dict[str, Degradation] = {
     "white noise, JPEG 75": Chain((Noise((25, 25)), Jpeg((75, 75)))),
     "noise of light": PoissonNoise((100, 400)),
     "camera, DSLR": DSLR,
+    "camera, smoothed colours": SMOOTH_COLOURS,
     "camera, phone": PHONE,
     "camera, coarse grain": dataclasses.replace(DSLR, scale=(1.8, 3.0)),
     "camera, JPEG": Chain((DSLR, Jpeg((75, 90)))),

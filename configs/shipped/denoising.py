@@ -8,7 +8,7 @@ Parts 1 to 3 (about 145 minutes): 31.71, 29.02 and 25.64 dB at sigma 15, 25 and 
 import dataclasses
 from pathlib import Path
 
-from mprnet_jax.data.degradations.camera_noise import DSLR, PHONE, CameraNoise
+from mprnet_jax.data.degradations.camera_noise import DSLR, PHONE, SMOOTH_COLOURS, CameraNoise
 from mprnet_jax.data.degradations.compression import Jpeg
 from mprnet_jax.data.degradations.mixture import Chain, Mixture
 from mprnet_jax.data.degradations.noise import Noise, PoissonNoise
@@ -110,5 +110,30 @@ def get_config() -> list[TrainConfig]:
             validate_every=250,
             save_every=100,
             seed=18,
+        ),
+        # Cameras smooth colours over two pixels and leave luma alone, which the parts before had tied together.
+        part(
+            degradation=Mixture(
+                (
+                    Noise((0.0, 55.0)),
+                    Chain((Noise((5.0, 50.0)), Jpeg())),
+                    PoissonNoise((20.0, 2000.0)),
+                    SMOOTH_COLOURS,
+                    DSLR,
+                    PHONE,
+                    Chain((SMOOTH_COLOURS, Jpeg((80, 98)))),
+                    Chain((DSLR, Jpeg())),
+                    Chain((CameraNoise(photons=PHOTONS, scale=(1.2, 3.0)), Jpeg(share=0.5))),
+                    Chain(()),
+                    Jpeg((80, 98)),
+                ),
+                (0.24, 0.13, 0.08, 0.20, 0.04, 0.11, 0.05, 0.05, 0.03, 0.04, 0.03),
+            ),
+            epochs=None,
+            minutes=65,
+            learning_rate=6e-4,
+            validate_every=400,
+            save_every=100,
+            seed=31,
         ),
     ]

@@ -5,6 +5,7 @@ cpu.py and gpu.py hold the rewrites; on other platforms (TPUs) the network of mo
 
 import contextlib
 import functools
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -38,9 +39,24 @@ def fast_layers() -> contextlib.AbstractContextManager[None]:
     return contextlib.nullcontext()
 
 
+def is_cpu() -> bool:
+    """Whether JAX computes on a CPU."""
+    return jax.default_backend() == "cpu"
+
+
+@functools.cache
+def cpu_has_bfloat16() -> bool:
+    """Whether this machine's processor multiplies bfloat16 itself, by what Linux says of it; else it is emulated."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text().split()
+    except OSError:
+        return False
+    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(flags)
+
+
 def compiler_options(cfg: MPRNetConfig) -> dict[str, str]:
     """XLA options to compile a restoring network with."""
-    return cpu.compiler_options(cfg) if jax.default_backend() == "cpu" else {}
+    return cpu.compiler_options(cfg) if is_cpu() else {}
 
 
 ONEDNN_OPTIONS = {"xla_cpu_experimental_onednn_custom_call": True, "xla_cpu_experimental_ynn_fusion_type": ""}
@@ -53,7 +69,7 @@ def has_onednn_convolutions() -> bool:
 
     Found by compiling one: the options are experimental, and versions without the pass ignore them silently.
     """
-    if jax.default_backend() != "cpu":
+    if not is_cpu():
         return False
     image = jax.ShapeDtypeStruct((1, 32, 32, 16), jnp.bfloat16)
     kernel = jax.ShapeDtypeStruct((3, 3, 16, 16), jnp.bfloat16)

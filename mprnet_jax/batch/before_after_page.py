@@ -4,6 +4,7 @@ The page shows small copies, loaded as they scroll into view, so that hundreds o
 the files themselves by relative links, or full copies where a browser cannot show them (TIFF, PPM).
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -18,7 +19,9 @@ from mprnet_jax import images
 from mprnet_jax.batch.jobs import REPORT_COPIES as COPIES
 from mprnet_jax.batch.jobs import Job
 from mprnet_jax.batch.read_work_write import WRITERS
+from mprnet_jax.images.formats import exif
 from mprnet_jax.images.formats.codec import MAX_SIDE
+from mprnet_jax.images.formats.pillow import quiet_opening
 from mprnet_jax.reports import pages
 from mprnet_jax.reports.pictures import NARROWEST, write_browser_jpeg
 from mprnet_jax.support.atomic_files import whole_file
@@ -30,8 +33,10 @@ COPY_SIDE = 1200  # pixels, the longest
 SHOWN_BY_BROWSERS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 
-def write(output: Path, jobs: Sequence[Job]) -> Path:
+def write(output: Path, jobs: Sequence[Job], computed_by: str = "") -> Path:
     """Write the page for files that are restored already, with its copies, into their folder; returns its path.
+
+    `computed_by`: what computed the results, for people.
 
     Copies that are newer than their pictures are used again. What cannot be shown is a line on the page. Raises
     UserError if the folder cannot be written.
@@ -44,9 +49,8 @@ def write(output: Path, jobs: Sequence[Job]) -> Path:
                 cards.append(card)
                 meter.end()
         with whole_file(output / REPORT) as temporary:
-            temporary.write_text(
-                pages.render("mprnet_jax.batch", "before_after.html", title="Before and after", cards=cards), "utf-8"
-            )
+            about = {"title": "Before and after", "cards": cards, "computed_by": computed_by}
+            temporary.write_text(pages.render("mprnet_jax.batch", "before_after.html", **about), "utf-8")
     except OSError as error:
         raise UserError(f"{output / REPORT}: cannot be written ({error.strerror}); check the folder") from error
     return output / REPORT
@@ -61,6 +65,7 @@ class _Card:
     full: dict[str, str] = dataclasses.field(default_factory=dict)  # before and after -> URL of the file
     small: dict[str, str] = dataclasses.field(default_factory=dict)  # before and after -> URL of the small copy
     size: tuple[int, int] = (0, 0)  # of the small copies, width and height
+    shot: str = ""  # camera and ISO
     fault: str = ""  # why it cannot be shown
 
     def image(self, what: str) -> dict[str, object]:
@@ -88,7 +93,18 @@ def _card(output: Path, job: Job) -> _Card:
         return _Card(name, fault=str(error))
     full = {what: _link(output, copy.full) for what, copy in copies.items()}
     small = {what: _link(output, copy.small) for what, copy in copies.items()}
-    return _Card(name, False, full, small, size)
+    return _Card(name, False, full, small, size, _shot(job.result))
+
+
+def _shot(path: Path) -> str:
+    """Camera and ISO by the EXIF of a picture, if Pillow can read it."""
+    with contextlib.suppress(Exception), quiet_opening(), Image.open(path) as picture:
+        tags = picture.getexif()
+        iso = tags.get_ifd(exif.EXIF).get(exif.ISO)
+        iso = iso[0] if isinstance(iso, tuple) else iso
+        names = (str(tags.get(tag) or "").strip("\0 ") for tag in (exif.MAKE, exif.MODEL))
+        return exif.name_of_shot(*names, iso if isinstance(iso, int) else 0)
+    return ""
 
 
 class _Copy:

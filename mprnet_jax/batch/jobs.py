@@ -14,7 +14,6 @@ from mprnet_jax.images import video
 from mprnet_jax.support.errors import UserError
 from mprnet_jax.support.paths import as_path, real
 
-SUFFIXES = (*images.SUFFIXES, *video.SUFFIXES)  # that are searched for in folders
 # What is counted as left out, beside endings.
 LINKED, FOLDERS, NO_ENDING = "linked folders", "folders (give --recursive)", "without an ending"
 REPORT_COPIES = "report_files"  # folder of the report's small copies in the output folder
@@ -154,7 +153,7 @@ class Batch:
         copies = output / REPORT_COPIES
         self.left_out += _count_others(root, naming.recursive, {output, copies} if below else {copies})
         own = 0
-        for path in images.find(root, naming.recursive, SUFFIXES):
+        for path in images.find(root, naming.recursive, _suffixes()):
             where = real(path.parent)
             if (below and where.is_relative_to(below)) or where.is_relative_to(copies) or self._is_result(path):
                 own += 1
@@ -174,6 +173,9 @@ class Batch:
         parts = []
         if counts:
             parts.append(f"left out: {', '.join(counts)}; name such a file to have it tried, with --format png")
+        if raw := sum(self.left_out[ending] for ending in images.RAW):
+            files = "1 of them is" if raw == 1 else f"{raw} of them are"
+            parts.append(f"{files} camera raw, which needs pip install 'mprnet_jax[raw]'")
         if self.own_results:
             parts.append(f"{self.own_results} files in the input folders are results of earlier runs, and left out")
         return "; ".join(parts) or None
@@ -190,9 +192,15 @@ def _each_once(jobs: Sequence[Job]) -> list[Job]:
     return [job for job in jobs if id(job) in kept]
 
 
+def _suffixes() -> tuple[str, ...]:
+    """The endings that are searched for in folders."""
+    return (*images.to_restore(), *video.SUFFIXES)
+
+
 def _count_others(root: Path, recursive: bool, without: set[Path]) -> Counter[str]:
     """What a search of a folder does not look at: by ending, and links to folders, and folders unless recursive."""
     counts: Counter[str] = Counter()
+    suffixes = _suffixes()
     for folder, folders, names in os.walk(root):
         shown = [Path(folder, name) for name in folders if not name.startswith(".")]
         shown = [path for path in shown if real(path) not in without]
@@ -203,7 +211,7 @@ def _count_others(root: Path, recursive: bool, without: set[Path]) -> Counter[st
         folders[:] = [path.name for path in shown if recursive and path not in links]
         for name in names:
             ending = Path(name).suffix.lower()
-            if not name.startswith(".") and ending not in SUFFIXES:
+            if not name.startswith(".") and ending not in suffixes:
                 counts[ending or NO_ENDING] += 1
     return counts
 

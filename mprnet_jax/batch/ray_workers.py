@@ -17,6 +17,7 @@ from typing import Any
 from mprnet_jax.batch.jobs import is_existing
 from mprnet_jax.batch.source_record import Origin, SourceRecord
 from mprnet_jax.batch.storage import Folder, Storage
+from mprnet_jax.images import result_suffix
 from mprnet_jax.restoring import QUALITY, Restorer, restore_file
 from mprnet_jax.runtime import memory
 from mprnet_jax.runtime.compile_cache import use_compile_cache
@@ -39,7 +40,7 @@ class Work:
     def result(self, name: str) -> str:
         """Name of a picture's result, relative to the target."""
         path = PurePosixPath(name)
-        return str(path.with_suffix(self.ending)) if self.ending else str(path)
+        return str(path.with_suffix(self.ending or result_suffix(path.suffix)))
 
     def record(self) -> SourceRecord | None:
         """Of the sources of the results, where both are in folders; buckets have none."""

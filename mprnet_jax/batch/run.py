@@ -5,6 +5,7 @@ import dataclasses
 import errno
 import math
 import os
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from queue import SimpleQueue
@@ -17,6 +18,8 @@ from mprnet_jax.batch.jobs import Batch, Job, result_error
 from mprnet_jax.batch.read_work_write import pipelined
 from mprnet_jax.batch.source_record import Origin
 from mprnet_jax.images import video
+from mprnet_jax.images.formats import exif
+from mprnet_jax.images.formats.camera_raw import develop
 from mprnet_jax.images.formats.codec import Picture
 from mprnet_jax.images.headers import header_of
 from mprnet_jax.restoring import QUALITY, Restorer, open_checked, restore_picture
@@ -47,12 +50,20 @@ class Summary:
     skipped: int = 0  # the result existed
     failed: list[str] = dataclasses.field(default_factory=list)  # a line for each: file, reason, remedy
     notes: list[str] = dataclasses.field(default_factory=list)  # what else the user should know at the end
+    raw: Counter[str] = dataclasses.field(default_factory=Counter)  # camera raw that was developed, by camera and ISO
 
     def fail(self, error: UserError) -> None:
         """Count a failure, and print it on stderr."""
         line = one_line(str(error))
         self.failed.append(line)
         say(f"{self.command}: error: {line}")
+
+    def raw_note(self) -> str | None:
+        """One line on the camera raw files of the run; None if there were none."""
+        if not self.raw:
+            return None
+        shots = ", ".join(f"{count} of {shot}" for shot, count in sorted(self.raw.items()))
+        return f"camera raw: {shots}; developed as shot to sRGB of 16 bits, their EXIF kept without maker notes"
 
     def __str__(self) -> str:
         skipped = "there already (--overwrite restores them again)"
@@ -93,12 +104,15 @@ def restore_batch(restorer: Restorer, batch: Batch, quality: int = QUALITY, summ
         idle.put(each)
 
     unrecorded: list[OSError] = []
+    shots: dict[Job, str] = {}  # of camera raw: camera and ISO
     with Meter(len(batch.jobs), "file") as meter:
 
         def finish(job: Job, error: Exception | None) -> None:
             match error:
                 case None:
                     summary.restored += 1
+                    if shot := shots.pop(job, None):
+                        summary.raw[shot] += 1
                 case UserError():
                     summary.fail(error)
                 case MemoryError():
@@ -111,6 +125,8 @@ def restore_batch(restorer: Restorer, batch: Batch, quality: int = QUALITY, summ
 
         def read(job: Job) -> tuple[Picture, Origin]:
             picture = open_checked(job.source, job.result)
+            if picture.format == develop.FORMAT:
+                shots[job] = exif.shot_with(picture.exif or b"") or "a camera that it does not name"
             for what in picture.lost:
                 say(one_line(f"{job.source}: note: the result is without {what}"))
             return picture, Origin.of(job.source)
@@ -146,7 +162,9 @@ def restore_batch(restorer: Restorer, batch: Batch, quality: int = QUALITY, summ
             try:
                 part = lambda *done: meter.part(*done, "frame")
                 origin = Origin.of(job.source)
-                video.restore_video(restorer, job.source, job.result, part, replace=job.replace)
+                lost = video.restore_video(restorer, job.source, job.result, part, replace=job.replace)
+                for what in lost:
+                    say(one_line(f"{job.source}: note: the result is without {what}"))
                 record(job, origin)
                 finish(job, None)
             except (UserError, MemoryError, OSError) as error:
@@ -155,4 +173,6 @@ def restore_batch(restorer: Restorer, batch: Batch, quality: int = QUALITY, summ
         reason = unrecorded[0].strerror or unrecorded[0]
         what = f"{len(unrecorded)} results are not recorded ({reason}); a later run will not know their sources"
         summary.fail(UserError(f"{batch.record.folder / source_record.NAME}: {what}; make room, or remove it"))
+    if note := summary.raw_note():
+        summary.notes.append(one_line(note))
     return summary

@@ -25,7 +25,7 @@ class Folder:
         """The pictures in it and below, relative to it. Raises UserError if there is none."""
         if self.root.is_file():
             raise UserError(f"{self.root}: a file; name the folder that it is in")
-        return [path.relative_to(self.root).as_posix() for path in images.find(self.root, recursive=True)]
+        return [path.relative_to(self.root).as_posix() for path in images.find(self.root, True, images.to_restore())]
 
     def existing(self, names: Iterable[str]) -> set[str]:
         """Those of the names that exist."""
@@ -57,7 +57,7 @@ class Bucket:
         found = sorted(name for name in self._files(missing_ok=False) if _is_picture(name))
         if not found:
             raise UserError(
-                f"{self.uri}: no pictures below it; it needs files that end in {', '.join(images.SUFFIXES)}"
+                f"{self.uri}: no pictures below it; it needs files that end in {', '.join(images.to_restore())}"
             )
         return found
 
@@ -127,4 +127,4 @@ def open_storage(text: str) -> Storage:
 
 def _is_picture(name: str) -> bool:
     path = PurePosixPath(name)
-    return path.suffix.lower() in images.SUFFIXES and not any(part.startswith(".") for part in path.parts)
+    return path.suffix.lower() in images.to_restore() and not any(part.startswith(".") for part in path.parts)

@@ -21,7 +21,7 @@ from mprnet_jax.evaluation.results import RestoredBy
 from mprnet_jax.evaluation.test_sets import Pair, TestSet, restored_reader, sha256_of_files
 from mprnet_jax.model import MPRNet, MPRNetConfig, Params, abstract_params
 from mprnet_jax.restoring import RestoreOptions, Restorer
-from mprnet_jax.restoring.options import DTYPES, STAGES
+from mprnet_jax.restoring.options import COMPUTED_IN, STAGES
 from mprnet_jax.support.errors import UserError
 
 COST_SIZE = 256  # pixels, side of the image whose operations are counted; shares hardly depend on it
@@ -76,7 +76,7 @@ def variants(stages: bool, dtypes: bool) -> dict[str, dict[str, Any]]:
     """By name, which options each variant of a set of weights changes: every stage, every dtype, both, or just one."""
     changes: dict[str, dict[str, Any]] = {"": {}}
     if dtypes:
-        changes = {dtype: {"dtype": dtype} for dtype in DTYPES}
+        changes = {dtype: {"dtype": dtype} for dtype in COMPUTED_IN}
     if stages:
         changes = {
             f"{name}_stage{stage}".lstrip("_"): {**options, "stages": stage}

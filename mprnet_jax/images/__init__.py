@@ -4,13 +4,14 @@ From outside: `from mprnet_jax import images`, then images.read, images.find, im
 """
 
 from mprnet_jax.images.files import check_savable, open_picture, read, save_picture, write
-from mprnet_jax.images.find import FORMATS, SUFFIXES, find, result_suffix
+from mprnet_jax.images.find import FORMATS, RAW, SUFFIXES, find, result_suffix, to_restore
 from mprnet_jax.images.formats.picture import Picture
 from mprnet_jax.images.from_pil import from_pil, to_pil
 from mprnet_jax.images.pixels import to_float, to_uint8, to_uint16
 
 __all__ = [
     "FORMATS",
+    "RAW",
     "SUFFIXES",
     "Picture",
     "check_savable",
@@ -22,6 +23,7 @@ __all__ = [
     "save_picture",
     "to_float",
     "to_pil",
+    "to_restore",
     "to_uint8",
     "to_uint16",
     "write",

@@ -1,9 +1,11 @@
 """Which files are pictures, by their names, and those that a path names."""
 
+import importlib.util
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from mprnet_jax.images.formats.camera_raw.signatures import SUFFIXES as RAW
 from mprnet_jax.support.errors import UserError
 
 FORMATS = {  # that are written, by ending
@@ -20,14 +22,21 @@ FORMATS = {  # that are written, by ending
     ".pgm": "PPM",
     ".pnm": "PPM",
     ".avif": "AVIF",
+    ".jxl": "JXL",
 }
-READ_ONLY = (".gif", ".heic", ".heif")  # endings of formats that are not written: results are PNG
+# Endings of formats that are not written, or, as black and white ones, could not hold a result: that is PNG.
+READ_ONLY = (".gif", ".heic", ".heif", ".pbm")
 SUFFIXES = (*FORMATS, *READ_ONLY)
+
+
+def to_restore() -> tuple[str, ...]:
+    """The endings of what is restored of a folder: those of pictures, and of camera raw if its extra is installed."""
+    return (*SUFFIXES, *RAW) if importlib.util.find_spec("rawpy") else SUFFIXES
 
 
 def result_suffix(suffix: str) -> str:
     """The ending of a result: that of its source, .png for a format that is only read."""
-    return ".png" if suffix.lower() in READ_ONLY else suffix
+    return ".png" if suffix.lower() in (*READ_ONLY, *RAW) else suffix
 
 
 def find(path: str | Path, recursive: bool = False, suffixes: Sequence[str] = SUFFIXES) -> list[Path]:

@@ -6,7 +6,10 @@ from typing import BinaryIO
 
 from PIL import Image
 
+from mprnet_jax.images import reading_process
 from mprnet_jax.images.formats import exif, gif, isobmff, pillow, png, tiff, tiff_directories
+from mprnet_jax.images.formats.camera_raw import signatures
+from mprnet_jax.images.formats.jpeg_xl import codec as jpeg_xl
 from mprnet_jax.images.formats.picture import MAX_PIXELS, Refusal, check_size, refuse_frames
 from mprnet_jax.support.errors import UserError
 
@@ -46,7 +49,10 @@ class Header:
 
 
 def read_header(file: BinaryIO) -> Header:
-    """Header of an open picture file. Raises Refusal, or whatever Pillow or struct raise on what is not one."""
+    """Header of an open picture file that is not camera raw.
+
+    Raises Refusal, or whatever Pillow or struct raise on what is no picture.
+    """
     head = file.read(64)
     file.seek(0)
     if head.startswith(png.SIGNATURE):  # by hand, because Pillow hides 16 bits
@@ -63,6 +69,12 @@ def read_header(file: BinaryIO) -> Header:
         has_mask = tiff_directories.find_mask(pages, page) is not None
         kind = TIFF_KINDS.get(page.photometric, "RGB") + (" with a mask" if has_mask else "")
         return _upright(page.width, page.height, kind, bits, orientation)
+    if jpeg_xl.is_jpeg_xl(head):
+        found = jpeg_xl.read_header(file, MAX_PIXELS)
+        kind = {(True, 0): "grey", (True, 1): "grey with alpha", (False, 0): "RGB"}.get(
+            (found.is_grey, found.alphas), "RGBA"
+        )
+        return _upright(found.width, found.height, kind, found.bits, found.orientation)
     if isobmff.is_heic(head):
         isobmff.provide_heic()
     gif.check_blocks(file)
@@ -86,7 +98,12 @@ def header_of(path: Path) -> Header:
     """Header of a file (a path, or one in a zip archive). Raises UserError that names it if it is no picture."""
     try:
         with path.open("rb") as file:
-            return read_header(file)
+            if not signatures.is_raw(file):
+                return read_header(file)
+        if not isinstance(path, Path):
+            raise Refusal("camera raw in an archive; unpack it first")
+        height, width = reading_process.raw_size(path, MAX_PIXELS)
+        return Header(height, width, "camera raw", 16)
     except Refusal as error:
         raise UserError(f"{path}: {error}") from None
     except OSError as error:

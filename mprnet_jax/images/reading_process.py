@@ -28,6 +28,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from mprnet_jax.images.formats import codec
+from mprnet_jax.images.formats.camera_raw import develop
 from mprnet_jax.images.formats.picture import Picture, Refusal
 
 SECONDS = 8  # of processor time for any picture
@@ -37,6 +38,7 @@ START_SECONDS = 60
 LOOK_SECONDS = 0.25  # how often the time is looked at
 BYTES, BYTES_A_PIXEL = 1 << 30, 24  # of memory, beyond what the process has at its start, and for each pixel allowed
 LENGTH = struct.Struct("<Q")
+TASKS = {"decode": codec.decode, "raw_size": develop.read_size}
 SERVE = "import sys; sys.path[:] = {path!r}; from mprnet_jax.images.reading_process import serve; serve()"
 
 _idle: "queue.SimpleQueue[_Reader]" = queue.SimpleQueue()
@@ -49,9 +51,18 @@ def decode(path: Path, max_pixels: int) -> Picture:
 
     Raises Refusal if it takes too long, and MemoryError.
     """
+    return _ask("decode", path, max_pixels)
+
+
+def raw_size(path: Path, max_pixels: int) -> tuple[int, int]:
+    """Height and width of a camera's raw file by its header, which only its decoder can read. Raises as decode."""
+    return _ask("raw_size", path, max_pixels)
+
+
+def _ask(task: str, path: Path, max_pixels: int) -> Any:
     reader = _take()
     try:
-        answer = reader.ask(path, max_pixels, SECONDS + os.stat(path).st_size / BYTES_A_SECOND)
+        answer = reader.ask(task, path, max_pixels, SECONDS + os.stat(path).st_size / BYTES_A_SECOND)
     except _Ended as error:
         reader.end()
         raise Refusal(str(error)) from None
@@ -104,11 +115,12 @@ class _Reader:
             self.end()
             raise _Ended("the process that reads pictures does not start; see if there is memory left")
 
-    def ask(self, path: Path, max_pixels: int, seconds: float) -> Picture | Exception:
+    def ask(self, task: str, path: Path, max_pixels: int, seconds: float) -> Any:
+        """The answer, or the exception that came instead."""
         self._deadline = time.monotonic() + WALL_FACTOR * seconds
         self._processor_limit = self._processor_seconds() + seconds
         try:
-            _send(self.process.stdin, (os.path.abspath(path), max_pixels, seconds))
+            _send(self.process.stdin, (task, os.path.abspath(path), max_pixels, seconds))
             return self._receive()
         except TimeoutError:
             raise _Ended(f"given up on after {seconds:.0f} s: damaged, or unsafe; export it again") from None
@@ -175,13 +187,13 @@ def serve() -> None:
     _send(answers, "ready")
     while True:
         try:
-            path, max_pixels, seconds = _receive(requests.readinto)
+            task, path, max_pixels, seconds = _receive(requests.readinto)
         except EOFError:
             return
         _limit_memory(BYTES + BYTES_A_PIXEL * max_pixels)
         # Should nobody be there any more to end it, the system does so, within a decoder too.
         signal.setitimer(signal.ITIMER_REAL, 2 * WALL_FACTOR * seconds)
-        answer = _decoded(path, max_pixels)
+        answer = _answer(task, path, max_pixels)
         signal.setitimer(signal.ITIMER_REAL, 0)
         _send(answers, answer)
 
@@ -192,10 +204,10 @@ def _limit_memory(size: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (now + size, resource.RLIM_INFINITY))
 
 
-def _decoded(path: str, max_pixels: int) -> Picture | Exception:
+def _answer(task: str, path: str, max_pixels: int) -> Any:
     try:
         with open(path, "rb") as file:
-            return codec.decode(file, max_pixels)
+            return TASKS[task](file, max_pixels)
     except (Refusal, OSError, MemoryError) as error:
         if isinstance(error, OSError) and error.errno is None:
             return ValueError(str(error))

@@ -44,11 +44,17 @@ ENCODERS: dict[str, tuple[str, dict[str, str]]] = {
     "prores": ("prores_ks", {}),
     "ffv1": ("ffv1", {}),
 }
+# Decoder's name -> the one that sees transparency, which WebM keeps beside the pictures. FFmpeg's own ones do not.
+SEES_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+# Of each frame, by FFmpeg's names: no encoder here writes them.
+DYNAMIC_HDR = {"DYNAMIC_HDR_PLUS": "HDR10+", "DOVI_RPU_BUFFER": "Dolby Vision", "DOVI_METADATA": "Dolby Vision"}
+ALPHA_MODE = "alpha_mode"  # the tag for it; the writer sets it by the frames' layout
 # Tags that say how this very file was written; the new one gets its own.
-OWN_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "number_of_frames"}
+OWN_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "number_of_frames", ALPHA_MODE}
 CHROMATICITY_UNITS, LUMINANCE_UNITS = 50_000, 10_000  # of HEVC's message: 1/50000, 1/10000 cd/m2
 QUICKTIME = "com.apple.quicktime."  # tags that an MP4 holds only if told so
 APPLE_HEVC = "hvc1"  # how HEVC must be marked for Apple's players; FFmpeg would mark it hev1
+KEEPS_HDR10 = "libx265"  # the encoder that takes it as options
 MISSING_SECONDS = 1.0  # a file that ends this much before its header says was cut off
 
 
@@ -64,6 +70,8 @@ class Survey:
     width: int
     mastering: bytes | None = None  # FFmpeg's AVMasteringDisplayMetadata: the display that HDR colours were made on
     light: bytes | None = None  # AVContentLightMetadata: the brightest pixel and frame
+    pix_fmt: str = "yuv420p"  # FFmpeg's name of the frames' layout
+    lost: tuple[str, ...] = ()  # what the result will be without, in words
 
 
 def survey(path: Path, thorough: bool = False) -> Survey:
@@ -76,27 +84,28 @@ def survey(path: Path, thorough: bool = False) -> Survey:
         stream = _video_stream(path, container)
         if stream.codec_context.name not in ENCODERS:
             raise UserError(f"{path}: {stream.codec_context.name} video cannot be written; convert it to H.264 first")
-        if not _is_writable(av, stream):
-            raise UserError(
-                f"{path}: {stream.codec_context.name} video of {stream.codec_context.pix_fmt} pixels cannot be "
-                "written; convert it to yuv420p first"
-            )
+        decode = _decoder(av, stream)
         stamps, first, end = [], None, Fraction(0)
         for packet in container.demux(stream):
             if packet.size == 0:  # the end
                 continue
             if thorough or first is None:
-                for frame in stream.decode(packet):
+                for frame in decode(packet):
                     first = first or frame
                     _check_whole(path, frame)
             stamps.append(packet.pts)
             if packet.pts is not None:
                 end = max(end, (packet.pts + (packet.duration or 0)) * stream.time_base)
-        for frame in stream.decode(None):
+        for frame in decode(None):
             first = first or frame
             _check_whole(path, frame)
         if first is None:
             raise UserError(f"{path}: no picture in it; export or download it again")
+        if not _is_writable(av, stream.codec_context.name, first.format.name):
+            raise UserError(
+                f"{path}: {stream.codec_context.name} video of {first.format.name} pixels cannot be written; "
+                "convert it to yuv420p first"
+            )
         if first.interlaced_frame:
             raise UserError(f"{path}: interlaced, and only whole frames can be restored; deinterlace it first")
         promised = Fraction(container.duration or 0, av.time_base)
@@ -116,7 +125,11 @@ def survey(path: Path, thorough: bool = False) -> Survey:
             base *= math.gcd(*stamps) or 1
         matrix, facts = _display_matrix(first), {data.type.name: bytes(data) for data in first.side_data}
         mastering, light = facts.get("MASTERING_DISPLAY_METADATA"), facts.get("CONTENT_LIGHT_LEVEL")
-        return Survey(len(stamps), base, rate, matrix, first.height, first.width, mastering, light)
+        lost = {name: None for kind, name in DYNAMIC_HDR.items() if kind in facts}
+        if (mastering or light) and ENCODERS[stream.codec_context.name][0] != KEEPS_HDR10:
+            lost["HDR10 metadata (mastering display, brightest pixel and frame)"] = None
+        size = first.height, first.width
+        return Survey(len(stamps), base, rate, matrix, *size, mastering, light, first.format.name, tuple(lost))
 
 
 def restore_video(
@@ -126,8 +139,10 @@ def restore_video(
     progress: Callable[[int, int], None] | None = None,
     *,
     replace: bool = True,
-) -> None:
+) -> tuple[str, ...]:
     """Restore every frame of a video into a file of the same container and codec, which appears whole or not at all.
+
+    Returns what the result is without, in words.
 
     `restore` takes and gives H W 3 RGB, uint16; `progress(done, total)` counts frames. The result has the
     permissions and times of the source, and replaces an existing file if `replace`. Raises UserError that names the
@@ -162,6 +177,7 @@ def restore_video(
         ) from error
     except OSError as error:
         raise UserError(f"{result}: cannot be written ({error.strerror or error}); check the folder") from error
+    return found.lost
 
 
 def _transcode(
@@ -183,7 +199,7 @@ def _transcode(
                 streams[other.index] = _copy_of(output, other)
         if container.chapters():
             output.set_chapters(container.chapters())
-    done, next_pts = 0, 0
+    done, next_pts, decode = 0, 0, _decoder(av, stream)
     for packet in container.demux([other for other in container.streams if other.index in streams]):
         if packet.stream is not stream:
             if packet.dts is not None:
@@ -191,8 +207,9 @@ def _transcode(
                 with _writing(av):
                     output.mux(packet)
             continue
-        for frame in stream.decode(packet):
+        for frame in decode(packet):
             restored = _restored(av, frame, encoder.codec_context.pix_fmt, restore)
+            frame.time_base = frame.time_base or stream.time_base
             pts = next_pts if frame.pts is None else round(frame.pts * frame.time_base / found.time_base)
             restored.pts, restored.time_base = pts, found.time_base
             restored.duration = round(frame.duration * frame.time_base / found.time_base)
@@ -230,13 +247,15 @@ def _interpolation(av: ModuleType) -> Any:
 def _encoder(av: ModuleType, output: Any, stream: Any, found: Survey) -> Any:
     decoder = stream.codec_context
     name, options = ENCODERS[decoder.name]
+    if decoder.name in SEES_ALPHA and found.pix_fmt.startswith("yuva"):
+        options = options | {"auto-alt-ref": "0"}  # which libvpx cannot have with transparency
     encoder = output.add_stream(
         name,
         rate=found.rate,
         options=_with_hdr(name, options, found),
         width=found.width,
         height=found.height,
-        pix_fmt=decoder.pix_fmt,
+        pix_fmt=found.pix_fmt,
         time_base=found.time_base,
     )
     context = encoder.codec_context
@@ -258,7 +277,7 @@ def _encoder(av: ModuleType, output: Any, stream: Any, found: Survey) -> Any:
 
 def _with_hdr(name: str, options: dict[str, str], found: Survey) -> dict[str, str]:
     """The encoder's options with the static HDR10 metadata of the video, for HEVC."""
-    if name != "libx265":
+    if name != KEEPS_HDR10:
         return options
     extra = ["repeat-headers=1", "hdr10=1"] if found.mastering or found.light else []
     if found.mastering:
@@ -301,13 +320,24 @@ def _check_whole(path: Path, frame: Any) -> None:
         raise UserError(f"{path}: damaged after {frame.time or 0:.1f} s; copy or download it again")
 
 
-def _is_writable(av: ModuleType, stream: Any) -> bool:
-    name, _ = ENCODERS[stream.codec_context.name]
+def _decoder(av: ModuleType, stream: Any) -> Callable[[Any], list[Any]]:
+    """What makes frames of packets, and of None the last ones."""
+    sees_alpha = SEES_ALPHA.get(stream.codec_context.name)
+    modes = [text for name, text in stream.metadata.items() if name.lower() == ALPHA_MODE]
+    if sees_alpha is None or "1" not in modes:
+        return stream.decode
+    context = av.codec.CodecContext.create(sees_alpha, "r")
+    context.thread_type = "AUTO"
+    return context.decode
+
+
+def _is_writable(av: ModuleType, decoder: str, pix_fmt: str) -> bool:
+    name, _ = ENCODERS[decoder]
     try:
         formats = av.codec.Codec(name, "w").video_formats
     except ValueError:  # FFmpeg was built without it
         return False
-    return formats is None or stream.codec_context.pix_fmt in {each.name for each in formats}
+    return formats is None or pix_fmt in {each.name for each in formats}
 
 
 def _display_matrix(frame: Any) -> tuple[int, ...] | None:

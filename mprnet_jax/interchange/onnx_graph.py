@@ -13,7 +13,7 @@ import numpy as np
 
 from mprnet_jax.checkpoints.bundle import Bundle
 from mprnet_jax.interchange.format import Format, Network, output_names
-from mprnet_jax.model import MPRNetConfig, Params
+from mprnet_jax.model import SIZE_MULTIPLE, MPRNetConfig, Params
 from mprnet_jax.support.optional_imports import import_extra
 
 if TYPE_CHECKING:
@@ -36,19 +36,34 @@ def onnx_model(config: MPRNetConfig, params: Params, stages: int = 3, every_stag
 
     Raises UserError if the onnx package is not installed.
     """
-    onnx = import_extra("onnx", "onnx", EXTRA)
-    writer = _Writer(onnx, config, params)
+    writer = _Writer(import_extra("onnx", "onnx", EXTRA), config, params)
     names = output_names(stages, every_stage)
-    for name, tensor in zip(names, writer.network(stages), strict=False):
-        writer.nodes.append(onnx.helper.make_node("Identity", [tensor], [name], name=name))
+    for name, tensor in zip(names, writer.network(INPUT, stages), strict=False):
+        writer.output(tensor, name)
+    return _model(writer, INPUT, names)
+
+
+def any_size_model(config: MPRNetConfig, params: Params, stages: int, source: str, result: str) -> "onnx.ModelProto":
+    """As onnx_model, for images of any height and width of at least 8: `source` -> `result`, of the same size.
+
+    The graph pads to multiples of 8 by reflection at the bottom and on the right, as Restorer does, and cuts again.
+    """
+    writer = _Writer(import_extra("onnx", "onnx", EXTRA), config, params)
+    last = writer.network(writer.padded(source), stages)[0]
+    writer.output(writer.cut(last, source), result)
+    return _model(writer, source, [result])
+
+
+def _model(writer: "_Writer", source: str, results: list[str]) -> "onnx.ModelProto":
+    onnx = writer.onnx
     image = lambda name: onnx.helper.make_tensor_value_info(
         name, onnx.TensorProto.FLOAT, ["batch", 3, "height", "width"]
     )
     graph = onnx.helper.make_graph(
         nodes=writer.nodes,
         name="MPRNet",
-        inputs=[image(INPUT)],
-        outputs=[image(name) for name in names],
+        inputs=[image(source)],
+        outputs=[image(name) for name in results],
         initializer=writer.initializers,
     )
     model = onnx.helper.make_model(
@@ -88,6 +103,31 @@ class _Writer:
 
     def op(self, operator: str, name: str, *inputs: str, **attributes: Any) -> str:
         return self.add(operator, name, *inputs, **attributes)[0]
+
+    def whole_numbers(self, name: str, *values: int) -> str:
+        self.initializers.append(self.onnx.numpy_helper.from_array(np.array(values, np.int64), name))
+        return name
+
+    def output(self, tensor: str, name: str) -> None:
+        """Give a tensor the name of an output of the graph."""
+        self.nodes.append(self.onnx.helper.make_node("Identity", [tensor], [name], name=name))
+
+    def sides(self, image: str) -> str:
+        """Height and width, as a tensor of two whole numbers."""
+        return self.op("Shape", "sides", image, start=ROWS, end=COLUMNS + 1)
+
+    def padded(self, image: str) -> str:
+        """The image with both sides at multiples of 8."""
+        multiple = self.whole_numbers("multiple", SIZE_MULTIPLE)
+        missing = self.op("Mod", "pad", self.op("Neg", "pad", self.sides(image)), multiple)
+        before = self.whole_numbers("pad/before", *6 * [0])  # four axes, then batch and channels behind them
+        pads = self.op("Concat", "pad", before, missing, axis=0)
+        return self.op("Pad", "pad", image, pads, mode="reflect")
+
+    def cut(self, image: str, like: str) -> str:
+        """The upper left part that has the sides of another one."""
+        start, axes = self.whole_numbers("cut/start", 0, 0), self.whole_numbers("cut/axes", ROWS, COLUMNS)
+        return self.op("Slice", "cut", image, start, self.sides(like), axes)
 
     def sum(self, name: str, first: str, *others: str) -> str:
         for other in others:
@@ -180,10 +220,10 @@ class _Writer:
             x = self.sum(name, x, features)
         return x
 
-    def network(self, stages: int) -> list[str]:
-        """Names of the images that the stages restore, the last first."""
+    def network(self, image: str, stages: int) -> list[str]:
+        """Names of the images that the stages restore from `image`, the last first."""
         shallow = lambda x, stage: self.cab(self.conv(x, f"shallow_feat{stage}_conv"), f"shallow_feat{stage}_cab")
-        halves = self.split(INPUT, ROWS, "halves")  # 2N 3 H/2 W
+        halves = self.split(image, ROWS, "halves")  # 2N 3 H/2 W
         quarters = self.split(halves, COLUMNS, "quarters")  # 4N 3 H/2 W/2
         encoder1 = self.encoder(shallow(quarters, 1), "stage1_encoder")
         encoder1 = [self.merge(level, COLUMNS, "stage1_encoder/merge") for level in encoder1]
@@ -197,23 +237,28 @@ class _Writer:
         encoder2 = self.encoder(self.conv(joined, "concat12"), "stage2_encoder", csff=(encoder1, decoder1))
         encoder2 = [self.merge(level, ROWS, "stage2_encoder/merge") for level in encoder2]
         decoder2 = self.decoder(encoder2, "stage2_decoder")
-        features2, restored2 = self.sam(decoder2[0], INPUT, "sam23")
+        features2, restored2 = self.sam(decoder2[0], image, "sam23")
         outputs = [restored2, *outputs]
         if stages == 2:
             return outputs
 
-        joined = self.op("Concat", "concat23", shallow(INPUT, 3), features2, axis=1)
+        joined = self.op("Concat", "concat23", shallow(image, 3), features2, axis=1)
         features3 = self.orsnet(self.conv(joined, "concat23"), encoder2, decoder2, "stage3_orsnet")
-        return [self.sum("tail", INPUT, self.conv(features3, "tail")), *outputs]
+        return [self.sum("tail", image, self.conv(features3, "tail")), *outputs]
 
 
 def write(path: Path, bundle: Bundle, stages: int, every_stage: bool) -> None:
     """Write the graph, with the network's sizes and where the weights come from. Raises UserError without onnx."""
     model = onnx_model(bundle.config, bundle.params, stages, every_stage)
+    describe(model, bundle)
+    path.write_bytes(model.SerializeToString())
+
+
+def describe(model: "onnx.ModelProto", bundle: Bundle) -> None:
+    """Note the network's sizes and where the weights come from in the file."""
     about = {"config": dataclasses.asdict(bundle.config), "provenance": bundle.provenance.to_json()}
     onnx = import_extra("onnx", "onnx", EXTRA)
     onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in about.items()})
-    path.write_bytes(model.SerializeToString())
 
 
 def read(path: Path, _config: MPRNetConfig) -> Network:

@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,9 @@ from mprnet_jax.model import MPRNet, MPRNetConfig, Params, abstract_params
 from mprnet_jax.restoring.exact_parts import apply_to_part
 from mprnet_jax.restoring.orientations import Orientation, Part
 from mprnet_jax.runtime.jax_settings import standard_settings
+
+if TYPE_CHECKING:
+    from mprnet_jax.restoring.engines.engine import Engine
 
 EXECUTABLES_KEPT = 64  # in memory, over all devices
 
@@ -104,27 +107,21 @@ class Job:
     """Where the pixels lie in their image, as apply_to_part takes it; ignored by programs for whole images."""
 
 
-def run(
-    jobs: Iterable[Job], params: Sequence[Params], devices: Sequence[int], batch: int = 1
-) -> Iterator[tuple[Job, np.ndarray]]:
+def run(jobs: Iterable[Job], engine: "Engine", batch: int = 1) -> Iterator[tuple[Job, np.ndarray]]:
     """Each job with its restored pixels (H W 3 float32, neither clipped nor cropped), in the order of the jobs.
 
-    `params[i]` is on local device `devices[i]`. Batches go round the devices, as many at a time as there are
-    devices, so that each computes while the others do.
+    Batches go round the engine's lanes, as many at a time as there are lanes, so that each computes while the others
+    do.
     """
-    under_way: collections.deque[tuple[list[Job], jax.Array]] = collections.deque()
+    under_way: collections.deque[tuple[list[Job], Any]] = collections.deque()
     for number, group in enumerate(_batches(jobs, batch)):
-        if len(under_way) == len(devices):
+        if len(under_way) == engine.lanes:
             yield from _collect(under_way)
-        turn = number % len(devices)
         key = dataclasses.replace(group[0].key, batch=batch)
         filled = group + group[-1:] * (batch - len(group))  # the last batch is padded: no program of its own for it
         pixels = np.stack([job.pixels for job in filled])
         offsets = np.array([job.offset for job in filled], np.int32)
-        target = jax.local_devices()[devices[turn]]
-        arguments: Any = jax.device_put((pixels, offsets), target)
-        with standard_settings():
-            under_way.append((group, compile_restoring(key, devices[turn])(params[turn], *arguments)))
+        under_way.append((group, engine.start(key, pixels, offsets, number % engine.lanes)))
     while under_way:
         yield from _collect(under_way)
 
@@ -136,6 +133,6 @@ def _batches(jobs: Iterable[Job], batch: int) -> Iterator[list[Job]]:
             yield group
 
 
-def _collect(under_way: collections.deque[tuple[list[Job], jax.Array]]) -> Iterator[tuple[Job, np.ndarray]]:
+def _collect(under_way: collections.deque[tuple[list[Job], Any]]) -> Iterator[tuple[Job, np.ndarray]]:
     group, restored = under_way.popleft()
     yield from zip(group, np.asarray(restored), strict=False)  # without what the batch was padded with

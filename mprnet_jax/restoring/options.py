@@ -13,8 +13,10 @@ import docstring_parser
 from mprnet_jax.runtime import memory
 from mprnet_jax.support.errors import UserError
 
-ComputeDtype = Literal["float32", "bfloat16"]
-DTYPES: tuple[ComputeDtype, ...] = ("float32", "bfloat16")
+ComputeDtype = Literal["auto", "float32", "bfloat16"]
+COMPUTED_IN: tuple[ComputeDtype, ...] = ("float32", "bfloat16")
+DTYPES: tuple[ComputeDtype, ...] = ("auto", *COMPUTED_IN)
+ENGINES = ("auto", "xla", "openvino")
 STAGES = (1, 2, 3)
 QUALITY = 95  # of JPEGs, unless another is asked for
 DEST = "restore_"  # before the names of fields in parsed arguments: commands have options of like names
@@ -66,7 +68,15 @@ class RestoreOptions:
     """Mean over the flips and rotations under which the task stays the same: eight for noise and blur, for as many
     times the time; two for rain, which falls down."""
     dtype: ComputeDtype = field(default="float32", metadata=_option(choices=DTYPES))
-    """What the features are computed in; bfloat16 is meant for GPUs and TPUs."""
+    """What the features are computed in. auto: bfloat16 for pictures of 8 bits if the processor has it and the engine
+    uses it, else float32."""
+    engine: Literal["auto", "xla", "openvino"] = field(
+        default="auto", metadata=_option(changes_result=False, choices=ENGINES)
+    )
+    """What computes the network: XLA, which is always there, or OpenVINO (pip install 'mprnet_jax[openvino]'), faster
+    on CPUs. auto: OpenVINO where it is installed and JAX has no GPU or TPU. tlc and halo are computed by XLA always."""
+    engine_device: str = field(default="CPU", metadata=_option(changes_result=False, metavar="NAME"))
+    """OpenVINO's device: CPU, or GPU or NPU of Intel (not tried)."""
     halo: int | Literal["full"] | None = field(default=None, metadata=_option(metavar="full|N", type=_number_or_word))
     """With tlc: tiles see this many pixels around what they restore, stand side by side, and are cut and averaged as
     the whole picture is. full: the radius of the receptive field, for the whole picture's result to float rounding;
@@ -88,7 +98,9 @@ class RestoreOptions:
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
-            raise UserError(f"dtype must be float32 or bfloat16, got {self.dtype!r}")
+            raise UserError(f"dtype must be auto, float32 or bfloat16, got {self.dtype!r}")
+        if self.engine not in ENGINES:
+            raise UserError(f"engine must be auto, xla or openvino, got {self.engine!r}")
         if self.patch_size is not None and self.patch_size < 1:
             raise UserError(f"patch_size must be a positive number of pixels, got {self.patch_size}")
         if self.stages not in STAGES:

@@ -17,21 +17,26 @@ from mprnet_jax.checkpoints.pretrained import bundle_path
 from mprnet_jax.checkpoints.provenance import Provenance
 from mprnet_jax.model import SIZE_MULTIPLE, MPRNetConfig, Params
 from mprnet_jax.restoring import executables, shape_buckets
+from mprnet_jax.restoring.engines.engine import TITLES, Engine, EngineName, choose_engine, fastest_dtype
+from mprnet_jax.restoring.engines.openvino import OpenVinoEngine
+from mprnet_jax.restoring.engines.xla import XlaEngine
 from mprnet_jax.restoring.executables import Network
 from mprnet_jax.restoring.image_jobs import image_jobs
-from mprnet_jax.restoring.options import SMALLEST_SIDE, RestoreOptions
+from mprnet_jax.restoring.options import COMPUTED_IN, SMALLEST_SIDE, RestoreOptions
 from mprnet_jax.restoring.orientations import ORIENTATIONS, Orientation, turn
 from mprnet_jax.restoring.padding import up_to_multiple
 from mprnet_jax.restoring.tile_planner import TilePlanner
 from mprnet_jax.restoring.tiles import Tiles
+from mprnet_jax.runtime.devices import cores
 from mprnet_jax.runtime.forks import check_not_forked
-from mprnet_jax.runtime.jax_settings import check_devices, standard_settings
+from mprnet_jax.runtime.jax_settings import check_devices
 from mprnet_jax.support.errors import UserError
 from mprnet_jax.support.paths import as_path
 
 Progress = Callable[[int, int], None]  # parts of an image that are done, of how many
 LARGEST_FLOAT = 4.0  # noise may reach out of [0, 1], but not this far: such an array is in another range
 ROWS_AT_ONCE = 256  # of an image, where whole copies would fill the memory
+FLOAT = np.dtype(np.float32)
 SHAPES = 8  # that pictures of many sizes are padded to
 
 
@@ -136,6 +141,8 @@ class Restorer:
 
     def _restore_array(self, image: np.ndarray, progress: Progress | None) -> np.ndarray:
         """H W 3 -> H W 3."""
+        if self.options.dtype == "auto":
+            return self.for_pixels(image.dtype)._restore_array(image, progress)
         _check_values(image)
         rounded = {np.dtype(np.uint8): images.to_uint8, np.dtype(np.uint16): images.to_uint16}.get(image.dtype)
         result = np.empty(image.shape, image.dtype if rounded else np.float32)
@@ -157,7 +164,7 @@ class Restorer:
         total = len(tiles) * len(orientations)
         batch = min(self.options.batch, total)
         parts: list[np.ndarray] = []
-        for done, (job, pixels) in enumerate(executables.run(jobs, self._params, self.devices, batch), 1):
+        for done, (job, pixels) in enumerate(executables.run(jobs, self._engine, batch), 1):
             parts.append(turn(pixels[job.crop], *job.orientation, back=True))
             if progress is not None:
                 progress(done, total)
@@ -166,19 +173,22 @@ class Restorer:
                 parts = []
 
     def plan(self, height: int, width: int) -> Tiles:
-        """The tiles that an image of a size is restored in; see TilePlanner.plan."""
-        return self._planner.plan(height, width)
+        """The tiles that an image of a size is restored in; see TilePlanner.plan. For dtype auto, those of float32."""
+        return self.for_pixels(FLOAT)._planner.plan(height, width)
 
     def program_bytes(self, height: int, width: int) -> int:
         """Memory that restoring H x W pixels (multiples of 8) at once takes, beyond the image itself, in bytes."""
-        return self._planner.program_bytes(height, width)
+        return self.for_pixels(FLOAT)._planner.program_bytes(height, width)
 
     def for_sizes(self, sizes: Iterable[tuple[int, int]], count: int = SHAPES) -> "Restorer":
         """A restorer that serves images of these heights and widths with about `count` programs.
 
         Where images share a program, they are padded, and the network is told where they end: slower by the padding,
-        the same result to float rounding. Where there are no more than `count` sizes, each has its own program.
+        the same result to float rounding. Where there are no more than `count` sizes, each has its own program, and so
+        it is with OpenVINO, whose graph takes all.
         """
+        if self.engine_name == "openvino":
+            return self
         upright = set(sizes)
         turned = any(quarters % 2 for quarters, _ in self.orientations) and self.options.self_ensemble
         every = upright | ({size[::-1] for size in upright} if turned else set())
@@ -190,21 +200,45 @@ class Restorer:
         return [self.with_options(devices=(device,)) for device in self.devices]
 
     @functools.cached_property
+    def engine_name(self) -> EngineName:
+        """The engine that computes; local means (tlc), and shapes that images are padded to, are XLA's alone."""
+        options = self.options
+        return choose_engine(options.engine, local=options.tlc or bool(options.shapes))
+
+    def for_pixels(self, dtype: np.dtype[Any]) -> "Restorer":
+        """This restorer, or where its dtype is auto, the one that restores pixels of a type: see fastest_dtype."""
+        if self.options.dtype != "auto":
+            return self
+        return self._of_dtype[fastest_dtype(self.engine_name, dtype)]
+
+    @property
+    def computed_by(self) -> str:
+        """Engine and dtype, for people: "OpenVINO, bfloat16"."""
+        of_8_bits, of_16_bits = (self.for_pixels(np.dtype(dtype)).options.dtype for dtype in (np.uint8, np.uint16))
+        apart = "" if of_8_bits == of_16_bits else f" ({of_16_bits} for pictures of 16 bits)"
+        return f"{TITLES[self.engine_name]}, {of_8_bits}{apart}"
+
+    @functools.cached_property
+    def _of_dtype(self) -> dict[str, "Restorer"]:
+        return {dtype: self.with_options(dtype=dtype) for dtype in COMPUTED_IN}
+
+    @functools.cached_property
     def _network(self) -> Network:
         options = self.options
-        sizes = dispatch.faster_config(self.config, options.dtype)
+        sizes = dispatch.faster_config(self.config, options.dtype) if self.engine_name == "xla" else self.config
         return Network(sizes, options.dtype, options.stages, self.window)
 
     @functools.cached_property
     def _planner(self) -> TilePlanner:
-        return TilePlanner(self._network, self.options, self.devices)
+        return TilePlanner(self._network, self.options, self._engine)
 
     @functools.cached_property
-    @standard_settings()
-    def _params(self) -> list[Params]:
-        """The parameters on each device, as programs take them."""
-        packed = dispatch.pack_params(self.params, self._network.config, self.options.dtype)
-        return [jax.device_put(packed, jax.local_devices()[device]) for device in self.devices]
+    def _engine(self) -> Engine:
+        if self.engine_name == "xla":
+            return XlaEngine(self._network, self.params, self.devices)
+        # Commands cut a CPU into parts as devices of JAX, to restore a picture on each.
+        threads = max(1, cores() * len(self.devices) // jax.local_device_count())
+        return OpenVinoEngine(self._network, self.params, self.options.engine_device, threads)
 
     def __getstate__(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}

@@ -6,7 +6,8 @@ import math
 import jax
 
 from mprnet_jax.model import SIZE_MULTIPLE
-from mprnet_jax.restoring import executables, shape_buckets
+from mprnet_jax.restoring import shape_buckets
+from mprnet_jax.restoring.engines.engine import Engine
 from mprnet_jax.restoring.executables import Network, ProgramKey
 from mprnet_jax.restoring.options import RestoreOptions
 from mprnet_jax.restoring.padding import up_to_multiple
@@ -28,11 +29,11 @@ class TilePlanner:
 
     network: Network
     options: RestoreOptions
-    devices: tuple[int, ...]
+    engine: Engine
 
     def plan(self, height: int, width: int) -> Tiles:
-        """The tiles that an image of a size (pixels) is restored in. If tile is auto, a program is compiled to learn
-        how much memory it needs.
+        """The tiles that an image of a size (pixels) is restored in. If tile is auto, XLA compiles a program to
+        learn how much memory it needs.
 
         Raises UserError if the memory or the tile is too small for the halo.
         """
@@ -66,15 +67,14 @@ class TilePlanner:
 
     def program_bytes(self, height: int, width: int) -> int:
         """Memory that restoring H x W pixels (multiples of 8) at once takes, beyond the image itself, in bytes."""
-        key = ProgramKey(self.network, height, width)
-        return memory.needed_bytes(executables.compile_restoring(key, self.devices[0]))
+        return self.engine.program_bytes(ProgramKey(self.network, height, width))
 
     def _largest_tile(self, height: int, width: int, halo: int) -> int:
         padded = tuple(up_to_multiple(side, SIZE_MULTIPLE) for side in (height, width))
         shape = shape_buckets.smallest_fitting(self.options.shapes, *padded)
         free = memory.available_bytes() * self.options.memory_share
         if jax.default_backend() == "cpu":  # its devices share the machine's memory
-            free /= len(self.devices)
+            free /= self.engine.lanes
         if shape is None and padded[0] * padded[1] <= COMPILED_AT_ONCE:
             per_pixel = self.program_bytes(*padded) / (padded[0] * padded[1])
         else:
@@ -97,4 +97,4 @@ class TilePlanner:
             side = up_to_multiple(max(REFERENCE_SIDE, self.network.window), SIZE_MULTIPLE)
             windows = (self.network.window, self.network.window)
         key = ProgramKey(self.network, side, side, windows=windows)
-        return memory.needed_bytes(executables.compile_restoring(key, self.devices[0])) / key.pixels
+        return self.engine.program_bytes(key) / key.pixels

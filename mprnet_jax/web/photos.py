@@ -12,7 +12,7 @@ from mprnet_jax.reports.pictures import write_browser_jpeg
 from mprnet_jax.restoring import Restorer, restore_picture
 from mprnet_jax.support.errors import UserError
 
-ENDINGS = {"PNG": ".png", "JPEG": ".jpg", "TIFF": ".tif", "WEBP": ".webp", "BMP": ".bmp", "PPM": ".ppm"}
+ENDINGS = {"PNG": ".png", "JPEG": ".jpg", "TIFF": ".tif", "WEBP": ".webp", "BMP": ".bmp", "PPM": ".ppm", "JXL": ".jxl"}
 SHOWN_SIDE = 4096  # pixels; longer sides are scaled down for the page, never for the download
 
 

@@ -62,7 +62,7 @@ def test_kernels_packed_for_a_gpu_change_no_answer(params, dtype, monkeypatch):
     expected = restore()
     executables.compile_restoring.cache_clear()  # they are of this platform
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    kernel = Restorer(ODD, params, options=RestoreOptions(dtype=dtype))._params[0]["tail"]["kernel"]
+    kernel = Restorer(ODD, params, options=RestoreOptions(dtype=dtype))._engine._placed[0]["tail"]["kernel"]
     assert kernel.shape[0] == 3
     assert kernel.dtype == dtype
     ours = restore()

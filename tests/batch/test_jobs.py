@@ -1,5 +1,6 @@
 """What a batch takes: inputs, not results; each file once; existing results by what they were made from."""
 
+import importlib.util
 import json
 import os
 import time
@@ -173,6 +174,26 @@ def test_what_a_folder_run_leaves_out_is_told_by_ending(tmp_path):
         "left out: 1 .mts, 2 .psd, 1 folders (give --recursive), 1 linked folders, 1 without an ending; name such"
     )
     assert Batch.find([tmp_path / "in" / "x.png"], Naming(tmp_path / "out")).left_out_note() is None
+
+
+def test_raw_files_of_a_folder_are_found_where_rawpy_is_and_counted_where_not(tmp_path, monkeypatch):
+    draw(tmp_path / "in" / "x.png")
+    for name in ("a.NEF", "b.dng"):
+        (tmp_path / "in" / name).write_bytes(b"x")
+    naming = Naming(tmp_path / "out")
+    pytest.importorskip("rawpy")
+    batch = Batch.find([tmp_path / "in"], naming)
+    assert names(batch.jobs) == ["a.NEF", "b.dng", "x.png"]
+    assert [job.result.name for job in batch.jobs] == ["a.png", "b.png", "x.png"]
+    assert batch.left_out_note() is None
+
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "rawpy" else found(name))
+    batch = Batch.find([tmp_path / "in"], naming)
+    assert names(batch.jobs) == ["x.png"]
+    note = batch.left_out_note()
+    assert note.startswith("left out: 1 .dng, 1 .nef; ")
+    assert note.endswith("2 of them are camera raw, which needs pip install 'mprnet_jax[raw]'")
 
 
 def test_a_file_of_an_unknown_ending_names_the_option_that_helps(tmp_path):

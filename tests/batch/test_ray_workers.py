@@ -49,6 +49,13 @@ def files(folder):
 # --- what a worker does, without Ray ---
 
 
+def test_results_of_formats_that_are_only_read_are_png(tmp_path):
+    work = ray_workers.Work(Folder(tmp_path), Folder(tmp_path / "out"))
+    names = ("a/b.jpg", "c.NEF", "d.gif")
+    assert [work.result(name) for name in names] == ["a/b.jpg", "c.png", "d.png"]
+    assert ray_workers.Work(Folder(tmp_path), Folder(tmp_path), ".tif").result("c.dng") == "c.tif"
+
+
 def test_a_pickled_restorer_restores_the_same_and_is_no_larger_than_its_weights(photo):
     config = PRESETS["light"]
     restorer = Restorer(

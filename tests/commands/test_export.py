@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import jax
@@ -18,6 +19,7 @@ import pytest
 from mprnet_jax import export, images
 from mprnet_jax.checkpoints.bundle import Bundle
 from mprnet_jax.checkpoints.bundle_writer import save_bundle
+from mprnet_jax.checkpoints.provenance import Provenance
 from mprnet_jax.interchange import parity
 from mprnet_jax.model import MPRNetConfig, init_params
 from mprnet_jax.restoring import Restorer
@@ -65,6 +67,7 @@ def exports(tmp_path_factory, bundle):
     export.export(bundle, folder / "onnx", "onnx", every_stage=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parity, "SIZES", parity.SIZES[:1])  # the tests compile it for the others
+        export.export(bundle, folder / "darktable", "darktable")
         export.export(bundle, folder / "stablehlo", "stablehlo", every_stage=True)
     return folder
 
@@ -109,6 +112,46 @@ def test_all_stages_equal_those_of_the_jax_network_at_sizes_never_seen(exports, 
     for theirs, ours in zip(found, expected[shape], strict=True):
         assert np.std(ours - batch) > 0.05  # a network that does nothing would not pass for ours
         np.testing.assert_allclose(theirs, ours, rtol=0, atol=1e-4)
+
+
+def unpack(path):
+    """As darktable reads a package: id, manifest, network."""
+    with zipfile.ZipFile(path) as package:
+        assert package.testzip() is None
+        (folder,) = {name.split("/")[0] for name in package.namelist()}
+        assert sorted(package.namelist()) == [f"{folder}/config.json", f"{folder}/model.onnx"]
+        return folder, json.loads(package.read(f"{folder}/config.json")), package.read(f"{folder}/model.onnx")
+
+
+def test_a_package_for_darktable_has_its_layout_and_its_manifest(exports, tmp_path):
+    folder, manifest, model = unpack(exports / "darktable" / "mprnet.dtmodel")
+    assert manifest["id"] == folder == "denoise-mprnet-custom"
+    assert set(manifest) == {"id", "name", "description", "task", "arch", "backend", "version", "tiling"}
+    assert [manifest[key] for key in ("task", "arch", "backend", "tiling")] == ["denoise", "mprnet", "onnx", True]
+    assert "Apache-2.0" in manifest["description"]
+    session = onnxruntime.InferenceSession(model)
+    for tensors, name in ((session.get_inputs(), "input"), (session.get_outputs(), "output")):
+        (tensor,) = tensors
+        assert (tensor.name, tensor.type, tensor.shape) == (name, "tensor(float)", ["batch", 3, "height", "width"])
+    bought = Provenance(task="Fog & Haze", official="deblurring")
+    assert export.darktable.manifest(bought, 2)["id"] == "denoise-mprnet-fog-haze-official-stage2"
+    with pytest.raises(UserError, match="darktable takes the image of one stage"):
+        export.export(Bundle(TINY, {}, {}), tmp_path / "out", "darktable", every_stage=True)
+
+
+@pytest.mark.parametrize(("height", "width"), [(67, 117), (131, 41)])
+@pytest.mark.parametrize("fixed", [False, True], ids=["any size", "one size, as darktable fixes it for its tiles"])
+def test_a_package_for_darktable_gives_our_network_at_odd_sizes(exports, bundle, height, width, fixed):
+    options = onnxruntime.SessionOptions()
+    for name, size in (("batch", 1), ("height", height), ("width", width)) if fixed else ():
+        options.add_free_dimension_override_by_name(name, size)
+    session = onnxruntime.InferenceSession(unpack(exports / "darktable" / "mprnet.dtmodel")[2], options)
+    batch = random_batch((1, height, width, 3))
+    (found,) = session.run(["output"], {"input": batch.transpose(0, 3, 1, 2)})
+    padded = np.pad(batch, [(0, 0), (0, -height % 8), (0, -width % 8), (0, 0)], mode="reflect")
+    ours = jax_stages(bundle.config, bundle.params, padded)[0][:, :height, :width]
+    assert np.std(ours - batch) > 0.05
+    np.testing.assert_allclose(found.transpose(0, 2, 3, 1), ours, rtol=0, atol=1e-4)
 
 
 def test_stablehlo_is_for_every_platform(exports):
@@ -191,7 +234,7 @@ def test_an_expired_export_is_one_line(exports, without_the_package, tmp_path, p
 
 
 def test_a_format_that_there_is_not_lists_the_choices(tmp_path, bundle):
-    with pytest.raises(UserError, match="unknown format 'onxn'; choose from stablehlo, onnx, torch"):
+    with pytest.raises(UserError, match="unknown format 'onxn'; choose from stablehlo, onnx, torch, darktable"):
         export.export(bundle, tmp_path / "out", "onxn")
     assert list(tmp_path.iterdir()) == []
 
@@ -259,7 +302,7 @@ def check_example(folder, checkpoint, environment, tmp_path, photo):
     assert np.abs(ours.astype(int) - theirs).max() <= 1  # rounding may fall to either side
 
 
-@pytest.mark.parametrize("name", ["onnx", "stablehlo"])
+@pytest.mark.parametrize("name", ["onnx", "stablehlo", "darktable"])
 def test_the_example_restores_without_this_package(exports, checkpoint, without_the_package, tmp_path, photo, name):
     check_example(exports / name, checkpoint, without_the_package, tmp_path, photo)
 

@@ -13,6 +13,7 @@ from mprnet_jax.infer import main
 from mprnet_jax.model import init_params
 from mprnet_jax.restoring import Restorer
 from mprnet_jax.support.errors import UserError
+from tests.helpers import dng
 
 
 @pytest.fixture
@@ -94,6 +95,32 @@ def test_folders_are_mirrored_and_names_formats_and_depth_are_as_asked(tmp_path,
     result = tmp_path / "out" / "below" / "deep_clean.tif"
     assert visible(tmp_path / "out") == ["below/deep_clean.tif"]
     assert images.open_picture(result).pixels.dtype == np.uint16
+
+
+def test_camera_raw_is_developed_restored_and_told_and_never_written_over(tmp_path, checkpoint, photo, capsys):
+    pytest.importorskip("rawpy")
+    colours = photo[:32, :40] / 255 * np.array([0.5, 1, 0.7]) * 0.9
+    for name, iso in (("a.dng", 6400), ("b.dng", 100)):
+        data = dng.dng(dng.mosaic(colours), orientation=6, iso=iso)
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(data)
+    (tmp_path / "in" / "broken.dng").write_bytes(data[: len(data) // 2])
+    arguments = ("--checkpoint", checkpoint, "--input", tmp_path / "in")
+    assert run(*arguments, "--output", tmp_path / "out", "--report") == 2
+    output = capsys.readouterr()
+    (line,) = [line for line in output.err.splitlines() if "error" in line]
+    assert "broken.dng: camera raw that cannot be developed" in line
+    assert "camera raw: 1 of Mirror One, ISO 100, 1 of Mirror One, ISO 6400; developed as shot" in output.out
+    assert "Mirror One, ISO 6400" in (tmp_path / "out" / "report.html").read_text()
+    result = images.open_picture(tmp_path / "out" / "a.png")
+    assert (result.pixels.shape, result.pixels.dtype) == ((40, 32, 3), np.uint16)
+    developed = images.open_picture(tmp_path / "in" / "a.dng").pixels
+    bundle_restorer = Restorer.from_pretrained(checkpoint)
+    np.testing.assert_allclose(result.pixels, bundle_restorer(developed), rtol=0, atol=1)
+
+    assert run(*arguments, "--output", tmp_path / "in", "--format", "tif", "--overwrite") == 2
+    assert (tmp_path / "in" / "b.dng").read_bytes() == data
+    assert images.open_picture(tmp_path / "in" / "b.tif").pixels.dtype == np.uint16
 
 
 def test_two_inputs_of_one_name_do_not_overwrite_each_other(tmp_path, folder, checkpoint, photo, capsys):

@@ -16,6 +16,7 @@ from mprnet_jax.data.degradations.base import Degraded, degrade_crop
 from mprnet_jax.data.degradations.camera_noise import (
     DSLR,
     PHONE,
+    SMOOTH_COLOURS,
     CameraNoise,
     colour_matrix,
     demosaic,
@@ -139,6 +140,19 @@ def test_noise_of_cameras_has_the_strength_and_the_grain_of_genuine_noise(camera
     found = statistics_of(camera)
     assert (found >= least).all(), found.round(2)
     assert (found <= most).all(), found.round(2)
+
+
+def test_a_camera_that_smooths_its_colours_leaves_fine_grain_in_luma():
+    """As on the genuine pairs of Nam: luma 0.55 and 0.12, Cb and Cr 0.88, 0.73 and 0.37 at 1, 2 and 4 pixels."""
+    luma, colours = [], []
+    for index, clean in enumerate(clean_crops() * 4):
+        noise = 255 * SMOOTH_COLOURS.noise(clean, rng(index))
+        y = noise @ np.array([0.299, 0.587, 0.114])
+        away = lambda x, n: np.corrcoef(x[:, n:].ravel(), x[:, :-n].ravel())[0, 1]
+        luma.append([away(y, n) for n in (1, 2)])
+        colours.append([[away(noise[..., c] - y, n) for n in (1, 2, 4)] for c in (0, 2)])
+    np.testing.assert_allclose(np.mean(luma, axis=0), [0.55, 0.12], atol=0.1)
+    np.testing.assert_allclose(np.mean(colours, axis=(0, 1)), [0.88, 0.73, 0.37], atol=0.1)
 
 
 def test_noise_of_a_raw_mosaic_has_the_variance_of_photons_and_read_noise():
@@ -327,6 +341,26 @@ def test_added_rain_is_brighter_than_screened_rain_and_is_cut_at_white(photo):
     assert (added[photo > 200] > screened[photo > 200]).any()
     layer = Rain(brightness=(0.6, 0.6)).layer(96, 128, rng())[..., None]
     np.testing.assert_array_equal(added, np.rint(np.minimum(photo + 255 * layer.astype(float), 255)).astype(np.uint8))
+
+
+def test_rain_from_noise_covers_the_area_it_says_with_streaks_of_every_brightness():
+    """As the rain of Rain100L: a tenth to four tenths of the picture, mostly faint."""
+    for area in (0.1, 0.4):
+        rain = Rain(density=(area, area), brightness=(0.5, 0.5), noise_share=1.0)
+        layers = np.array([rain.layer(192, 192, rng(seed)) for seed in range(6)])
+        assert np.mean(layers > 0) == pytest.approx(area, abs=0.01)
+        assert layers.max() == pytest.approx(0.5)
+        wet = layers[layers > 0]
+        assert 0.05 < np.median(wet) < 0.2
+        assert np.mean(wet > 0.4) < 0.1
+
+
+def test_rain_from_noise_falls_as_it_says():
+    rain = Rain(angle=(30, 30), length=(40, 40), width=(1, 1), noise_share=1.0).layer(256, 256, rng())
+    along = [
+        ndimage.rotate(rain, angle, reshape=False)[64:-64, 64:-64].sum(axis=0).var() for angle in range(-60, 61, 10)
+    ]
+    assert abs(10 * int(np.argmax(along)) - 60) == 30
 
 
 def test_rain_of_several_directions_has_streaks_in_them():

@@ -154,7 +154,7 @@ def test_a_reading_process_that_nobody_watches_any_more_ends(tmp_path):
     (tmp_path / "slow.ppm").write_bytes(slow_text())
     code = (
         "from mprnet_jax.images import reading_process as r; reader = r._Reader(); "
-        f"r._send(reader.process.stdin, ({str(tmp_path / 'slow.ppm')!r}, 10**9, 0.1)); "
+        f"r._send(reader.process.stdin, ('decode', {str(tmp_path / 'slow.ppm')!r}, 10**9, 0.1)); "
         "print(reader.process.pid, flush=True); import os; os._exit(0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -206,11 +206,11 @@ def test_videos_and_pictures_go_through_one_call(tmp_path, tiny, photo, capsys):
     assert len(frames(tmp_path / "out" / "a.mp4")) == FRAMES
 
 
-def test_apples_hevc_mark_hdr10_and_quicktime_tags_stay(tmp_path):
-    source, result = tmp_path / "a.mov", tmp_path / "b.mov"
+def make_hdr10(path):
+    """HEVC marked as Apple's, with static HDR metadata and a tag of QuickTime."""
     display = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)"
     params = f"log-level=none:hdr10=1:repeat-headers=1:master-display={display}:max-cll=1000,400"
-    with av.open(str(source), "w", format="mov", options={"movflags": "use_metadata_tags"}) as output:
+    with av.open(str(path), "w", format="mov", options={"movflags": "use_metadata_tags"}) as output:
         stream = output.add_stream("libx265", rate=25, width=64, height=48, pix_fmt="yuv420p10le")
         stream.options = {"x265-params": params}
         stream.codec_context.codec_tag = "hvc1"
@@ -220,6 +220,11 @@ def test_apples_hevc_mark_hdr10_and_quicktime_tags_stay(tmp_path):
             frame.pts, frame.time_base = i, Fraction(1, 25)
             output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
+    return path
+
+
+def test_apples_hevc_mark_hdr10_and_quicktime_tags_stay(tmp_path):
+    source, result = make_hdr10(tmp_path / "a.mov"), tmp_path / "b.mov"
 
     def facts(path):
         with av.open(str(path)) as container:
@@ -238,3 +243,41 @@ def test_a_matroska_video_that_begins_late_is_whole(tmp_path):
     late = [5000 + 40 * i for i in range(FRAMES)]
     source = make_video(tmp_path / "a.mkv", sound=None, stamps=late)
     assert video.survey(source).frames == FRAMES
+
+
+def alpha_of(path, decoder):
+    """H W of each frame, by libvpx."""
+    with av.open(str(path)) as container:
+        stream, context = container.streams.video[0], av.codec.CodecContext.create(decoder, "r")
+        frames = [frame for packet in container.demux(stream) for frame in context.decode(packet)]
+        return [frame.to_ndarray(format="rgba")[..., 3].astype(int) for frame in frames], stream.metadata
+
+
+@pytest.mark.parametrize(("codec", "mark"), [("libvpx", "vp8"), ("libvpx-vp9", "vp9")])
+def test_transparency_of_webm_stays(tmp_path, codec, mark):
+    path = tmp_path / "in" / f"{mark}.webm"
+    path.parent.mkdir()
+    ramp = np.broadcast_to(np.linspace(0, 255, WIDTH).astype(np.uint8), (HEIGHT, WIDTH))
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream(codec, rate=25, width=WIDTH, height=HEIGHT, pix_fmt="yuva420p")
+        stream.options = {"auto-alt-ref": "0", "crf": "4", "b": "50M"}
+        for i in range(FRAMES):
+            frame = av.VideoFrame.from_ndarray(np.dstack([pattern(i), ramp]), "rgba").reformat(format="yuva420p")
+            frame.pts = i
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    assert video.restore_video(lambda image: image, path, tmp_path / "out.webm") == ()
+    (before, _), (after, tags) = alpha_of(path, codec), alpha_of(tmp_path / "out.webm", codec)
+    assert len(after) == FRAMES
+    assert np.abs(np.subtract(before, np.broadcast_to(ramp, (FRAMES, HEIGHT, WIDTH)))).max() < 12  # the input has it
+    assert np.abs(np.subtract(after, before)).max() < 12
+    assert tags["alpha_mode"] == "1"
+    assert np.abs(np.subtract(frames(tmp_path / "out.webm"), frames(path))).mean() < 3
+
+
+def test_hdr_metadata_that_an_encoder_does_not_take_are_told(tmp_path, monkeypatch):
+    hdr10 = video.survey(make_hdr10(tmp_path / "a.mov"))
+    assert hdr10.lost == ()
+    monkeypatch.setattr(video, "KEEPS_HDR10", "another")
+    (lost,) = video.survey(tmp_path / "a.mov").lost
+    assert lost == "HDR10 metadata (mastering display, brightest pixel and frame)"

@@ -49,7 +49,7 @@ def test_each_device_restores_images_of_its_own(restorer):
     assert [each.devices for each in several] == [(1,), (3,)]
     for each in several:
         np.testing.assert_array_equal(each(image), expected)
-        assert {device.id for device in jax.tree.leaves(each._params)[0].devices()} == {each.devices[0]}
+        assert {device.id for device in jax.tree.leaves(each._engine._placed)[0].devices()} == {each.devices[0]}
 
 
 @pytest.mark.parametrize(("ensemble", "times"), [(False, 1), (True, 8)])

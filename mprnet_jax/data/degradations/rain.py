@@ -10,6 +10,7 @@ from mprnet_jax.data.degradations.linear_light import convolve
 
 LAYERS = 5  # kinds of streak in one picture, which differ slightly
 SPREAD = math.radians(3)  # standard deviation of the angle between kinds
+EDITED_SPREAD = math.radians(8)  # and between layers that are made from noise
 
 
 def streak_kernel(length: float, width: float, angle: float) -> np.ndarray:
@@ -37,6 +38,21 @@ def veil(height: int, width: int, strength: float, rng: np.random.Generator) -> 
     return (strength * (mist - mist.min()) / max(float(np.ptp(mist)), 1e-6)).astype(np.float32)
 
 
+def noise_streaks(
+    height: int, width: int, length: float, thickness: float, angle: float, area: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Streaks as picture editors make them, from noise blurred along a line: H W in [0, 1], mostly faint, some clumped.
+
+    `length` and `thickness` in pixels, `angle` in radians from the vertical; `area` is the part of the picture that is
+    not dry.
+    """
+    kernel = streak_kernel(length, thickness, angle)
+    noise = rng.standard_normal([side + len(kernel) - 1 for side in (height, width)], np.float32)
+    blurred = convolve(noise, kernel)
+    dry, brightest = np.quantile(blurred, (1 - area, 1 - area / 100))
+    return np.clip((blurred - dry) / max(brightest - dry, 1e-6), 0, 1).astype(np.float32)
+
+
 @dataclasses.dataclass(frozen=True)
 class Rain(Degradation):
     """Streaks of random angle, length, width, density and brightness, screened over the picture or added to it.
@@ -54,14 +70,20 @@ class Rain(Degradation):
     directions: tuple[int, int] = (1, 1)  # in one picture, each with an angle of its own
     veil_share: float = 0.0  # probability of mist
     veil: tuple[float, float] = (0.05, 0.3)  # part of white that the mist covers at its thickest
+    noise_share: float = 0.0  # probability of streaks from noise; `density` is the area of each layer then
 
     def layer(self, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
         """Brightness of the rain alone, H W in [0, 1]."""
         ranges = (self.angle, self.length, self.width, self.density, self.brightness)
         angle, length, thickness, density, brightness = (rng.uniform(*drawn_from) for drawn_from in ranges)
-        angles = [angle]
-        if self.directions[1] > 1:
-            angles += [rng.uniform(*self.angle) for _ in range(rng.integers(*self.directions, endpoint=True) - 1)]
+        directions = int(rng.integers(*self.directions, endpoint=True)) if self.directions[1] > 1 else 1
+        if self.noise_share and rng.random() < self.noise_share:
+            layers = [
+                noise_streaks(height, width, length, thickness, math.radians(angle) + turn, min(density, 0.95), rng)
+                for turn in (0.0, *rng.normal(0, EDITED_SPREAD, directions - 1))
+            ]
+            return np.clip(brightness * np.sum(layers, axis=0), 0, 1)
+        angles = [angle, *(rng.uniform(*self.angle) for _ in range(directions - 1))]
         rain = np.zeros((height, width), np.float32)
         for kind in range(LAYERS):
             # Far drops make short, thin and faint streaks.

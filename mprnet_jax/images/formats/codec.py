@@ -3,7 +3,7 @@
 Pillow alone will not do: it cuts 16-bit RGB to 8 bits without a word, cannot write it, and misses the transparent grey
 of 1- and 2-bit PNGs. So PNG goes through libpng (imagecodecs, a wheel of 26 MB; OpenCV is one of 61 MB, cannot write
 grey with alpha, and puts no notes into TIFF), TIFF through tifffile (which needs imagecodecs for LZW, JPEG and the
-like), and the rest through Pillow.
+like), camera raw through LibRaw (rawpy, an extra), and the rest through Pillow.
 
 Shapes: H height, W width, C channels: 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha, or 4 CMYK.
 """
@@ -13,7 +13,9 @@ from typing import BinaryIO
 import numpy as np
 
 from mprnet_jax.images.formats import isobmff, jpeg, pillow, png, png_colours, pnm, tiff
+from mprnet_jax.images.formats.camera_raw import develop, signatures
 from mprnet_jax.images.formats.colours import SRGB, convert, space
+from mprnet_jax.images.formats.jpeg_xl import codec as jpeg_xl
 from mprnet_jax.images.formats.picture import MAX_PIXELS, Picture, Refusal
 
 HOLDS = {  # format -> what it can hold besides 8-bit RGB
@@ -24,6 +26,7 @@ HOLDS = {  # format -> what it can hold besides 8-bit RGB
     "BMP": {"grey"},
     "PPM": {"16 bits", "grey"},
     "AVIF": {"alpha"},
+    "JXL": {"16 bits", "alpha", "grey"},
 }
 SMALL_FILE = 1 << 25  # bytes: of a WebP, whose chunks are not counted
 MAX_SIDE = {"PNG": 1_000_000, "JPEG": 65_500, "WEBP": 16_383, "AVIF": 65_536}  # pixels; what the encoders take
@@ -37,10 +40,14 @@ def decode(file: BinaryIO, max_pixels: int = MAX_PIXELS) -> Picture:
         raise Refusal("empty file (0 bytes); export or download it again")
     if head.startswith(png.SIGNATURE):
         return png.decode(file, max_pixels)
+    if signatures.is_raw(file):
+        return develop.decode(file, max_pixels)
     if head.startswith(tiff.SIGNATURES):
         return tiff.decode(file, max_pixels)
     if head.startswith(jpeg.SIGNATURE):
         return pillow.decode_jpeg(file, max_pixels)
+    if jpeg_xl.is_jpeg_xl(head):
+        return jpeg_xl.decode(file, max_pixels)
     if isobmff.is_heic(head):
         isobmff.provide_heic()
         return pillow.decode(file, max_pixels)
@@ -62,20 +69,29 @@ def is_bounded(file: BinaryIO) -> bool:
     file.seek(0)
     if head.startswith((png.SIGNATURE, jpeg.SIGNATURE)) or not head:
         return True
+    if signatures.is_raw(file):
+        return False
     if head.startswith(tiff.SIGNATURES):
         return tiff.is_bounded(file)
     if head.startswith(b"BM"):
         return len(head) >= 34 and head[30] not in pillow.RUN_LENGTHS
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return file.seek(0, 2) < SMALL_FILE + file.seek(0)
-    return bool(pnm.PNM_HEADER.match(head))
+    header = pnm.PNM_HEADER.match(head)
+    return bool(header) and int(header[1]) not in pnm.TEXT
 
 
 def colours_beside_profile(format_name: str, like: Picture) -> bytes | None:
-    """A profile for what a PNG without one says about its colours, for another format. Raises Refusal for HDR."""
-    if like.format != "PNG" or format_name == "PNG" or like.icc:
-        return None
-    return png_colours.profile(dict(like.extra), like.mode == "grey")
+    """A profile for what a PNG without one says about its colours, for another format.
+
+    Raises Refusal for HDR, and for any profile in JPEG XL.
+    """
+    beside = None
+    if like.format == "PNG" and format_name != "PNG" and not like.icc:
+        beside = png_colours.profile(dict(like.extra), like.mode == "grey")
+    if format_name == "JXL" and like.mode != "cmyk" and (like.icc or beside):
+        raise Refusal("a colour profile cannot be written into JPEG XL here; write .png, .tif or .webp")
+    return beside
 
 
 def encode(format_name: str, array: np.ndarray, mode: str, like: Picture | None, quality: int) -> bytes:
@@ -96,6 +112,8 @@ def encode(format_name: str, array: np.ndarray, mode: str, like: Picture | None,
         return png.encode(array, like, icc, extra)
     if format_name == "TIFF":
         return tiff.encode(array, mode, like, icc, extra)
+    if format_name == "JXL":
+        return jpeg_xl.encode(array, like)
     if format_name == "PPM":
         return pnm.encode_pnm(array)
     return pillow.encode(format_name, array, mode, like, icc, extra, quality)

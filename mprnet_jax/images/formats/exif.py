@@ -18,6 +18,7 @@ THUMBNAIL, THUMBNAIL_BYTES = 513, 514  # of the second directory
 SUBJECT_PLACES = (37396, 41492)  # area, location: pixels of the picture as it was stored
 UNKNOWN_TAG = 65000  # of the private ones
 EXIF, GPS, INTEROP = 34665, 34853, 40965
+MAKE, MODEL, ISO = 271, 272, 34855
 NESTED = {EXIF: {INTEROP: {}}, GPS: {}}  # which tags point to directories, and inside which
 # What a TIFF's own directory says about the picture, not about how its pixels are stored: title, description, maker,
 # camera, page, software, date, artist, computer, rating (2), copyright, Windows' title, comment, author, keywords,
@@ -152,6 +153,30 @@ def read_directory(
         if len(value) >= size:
             found[tag] = (kind, length, value[:size])
     return found
+
+
+def shot_with(block: bytes) -> str:
+    """Camera and sensitivity, in words: "Nikon Z 6, ISO 6400"; empty if the block names neither."""
+    tags = read_block(block)
+    details = tags.get(EXIF) if isinstance(tags.get(EXIF), dict) else {}
+    make, model = (_text(tags.get(tag)) for tag in (MAKE, MODEL))
+    iso = details.get(ISO)
+    known = isinstance(iso, tuple) and iso[0] in (3, 4)
+    number = (
+        int.from_bytes(iso[2][: TYPE_SIZES[iso[0]]], "big" if byte_order(block) == ">" else "little") if known else 0
+    )
+    return name_of_shot(make, model, number)
+
+
+def name_of_shot(make: str, model: str, iso: int) -> str:
+    """The maker is named unless the model begins with it, as it often does."""
+    repeated = make.split() and model.lower().startswith(make.split()[0].lower())
+    camera = model if repeated else f"{make} {model}".strip()
+    return ", ".join(part for part in (camera, f"ISO {iso}" if iso else "") if part)
+
+
+def _text(entry: "tuple[int, int, bytes] | Directory | None") -> str:
+    return entry[2].partition(b"\0")[0].decode("utf-8", "replace").strip() if isinstance(entry, tuple) else ""
 
 
 def directory_bytes(directory: Directory, start: int, order: str) -> bytes:

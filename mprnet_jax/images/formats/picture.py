@@ -36,7 +36,7 @@ class Picture:
     pixels: np.ndarray  # H W 3, RGB, uint8 or uint16
     alpha: np.ndarray | None  # H W, of the same type; 0 is transparent
     mode: str  # "grey", "rgb" or "cmyk": how the file stores it (palettes count as "rgb")
-    format: str  # PNG, TIFF, JPEG, WEBP, BMP, PPM or GIF
+    format: str  # PNG, TIFF, JPEG, WEBP, BMP, PPM, GIF, AVIF, HEIF or RAW
     icc: bytes | None = None  # the profile of the file's colours (of the inks, for "cmyk": `pixels` are sRGB then)
     exif: bytes | None = None  # begins with II or MM; its orientation is 1
     xmp: bytes | None = None

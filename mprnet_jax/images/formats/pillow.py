@@ -28,7 +28,7 @@ from mprnet_jax.images.formats.picture import (
 
 # HEIF is known once isobmff.provide_heic() was called.
 READABLE = ("JPEG", "WEBP", "BMP", "PPM", "GIF", "AVIF", "HEIF")  # Pillow's names; not EPS, which runs a program
-NAMES = "PNG, TIFF, JPEG, WebP, BMP, PPM, GIF, AVIF, HEIC"
+NAMES = "PNG, TIFF, JPEG, WebP, BMP, PPM, GIF, AVIF, HEIC, JPEG XL"
 EXIF_PREFIX = re.compile(b"^(Exif\0\0)+")
 XMP_EXTENSION = b"http://ns.adobe.com/xmp/extension/\0"  # what did not fit into the first 64 KB
 PHOTOSHOP = b"Photoshop 3.0\0"

@@ -44,7 +44,17 @@ class Directory(NamedTuple):
 
 
 def walk(file: BinaryIO) -> list[Directory]:
-    """Every directory of the chain, then those that smaller copies point to. Raises Refusal beyond the limits."""
+    """Every directory of the chain, then those that smaller copies point to.
+
+    Raises Refusal beyond the limits, and for a file that ends within one.
+    """
+    try:
+        return _walk(file)
+    except struct.error:
+        raise Refusal("not a whole picture (it ends within its list of tags); export or download it again") from None
+
+
+def _walk(file: BinaryIO) -> list[Directory]:
     head = file.read(16)
     order = ">" if head.startswith(b"MM") else "<"
     big = head[2:4] in (b"+\0", b"\0+")

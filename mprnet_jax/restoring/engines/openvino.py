@@ -1,0 +1,74 @@
+"""OpenVINO: one graph for images of all sizes, ready in parts of a second; on CPUs, and Intel's GPUs and NPUs."""
+
+import dataclasses
+import functools
+import sys
+from typing import Any
+
+import numpy as np
+
+from mprnet_jax.interchange.onnx_graph import onnx_model
+from mprnet_jax.model import Params
+from mprnet_jax.restoring.engines.engine import EXTRA, EngineName
+from mprnet_jax.restoring.executables import Network, ProgramKey
+from mprnet_jax.support.errors import UserError, one_line
+from mprnet_jax.support.optional_imports import import_extra
+
+PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
+# Bytes of a pixel for each channel of the network and of ORSNet at full size: measured, docs/performance.md.
+BYTES_A_CHANNEL = {"float32": 60, "bfloat16": 40}
+
+
+def import_openvino() -> Any:
+    """The package, without the statistics that it would send to its makers when it is imported. Raises UserError."""
+    telemetry = "openvino_telemetry"
+    if telemetry in sys.modules:  # the caller's own doing
+        return import_extra("openvino", "openvino", EXTRA)
+    sys.modules[telemetry] = None  # type: ignore[assignment]  # not to be found: the package has a stub for that
+    try:
+        return import_extra("openvino", "openvino", EXTRA)
+    finally:
+        del sys.modules[telemetry]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class OpenVinoEngine:
+    """An Engine of one lane. Raises UserError, when it is first used, if OpenVINO has no such device."""
+
+    network: Network
+    params: Params
+    device: str  # OpenVINO's name: CPU, GPU, GPU.1, NPU
+    threads: int  # on a CPU
+    name: EngineName = "openvino"
+    lanes: int = 1
+
+    @functools.cached_property
+    def _compiled(self) -> Any:
+        core = import_openvino().Core()
+        if self.device.split(".")[0] not in core.available_devices and self.device not in core.available_devices:
+            raise UserError(
+                f"engine device {self.device}: OpenVINO finds {', '.join(core.available_devices) or 'none'}; choose "
+                "one of them, or install the driver"
+            )
+        graph = onnx_model(self.network.config, self.params, self.network.stages)
+        settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": PRECISIONS[self.network.dtype]}
+        if self.device == "CPU":
+            settings["INFERENCE_NUM_THREADS"] = self.threads
+        try:
+            return core.compile_model(core.read_model(graph.SerializeToString()), self.device, settings)
+        except RuntimeError as error:
+            reason = one_line(str(error).strip().splitlines()[-1][:200])
+            raise UserError(
+                f"engine device {self.device}: OpenVINO cannot compile the network for it ({reason}); try another, or "
+                "--engine xla"
+            ) from error
+
+    def start(self, key: ProgramKey, pixels: np.ndarray, offsets: np.ndarray, lane: int) -> np.ndarray:
+        # Channels first, as ONNX has them; the copy is small beside the network.
+        request = self._compiled.create_infer_request()  # of its own: results lie in its memory
+        (restored,) = request.infer([np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))]).values()
+        return restored.transpose(0, 2, 3, 1)
+
+    def program_bytes(self, key: ProgramKey) -> int:
+        channels = self.network.config.n_feat + self.network.config.scale_orsnetfeats
+        return BYTES_A_CHANNEL[self.network.dtype] * channels * key.pixels
