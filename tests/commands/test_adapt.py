@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -63,8 +64,8 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def adapted(start, folder, tmp_path_factory):
-    """One run, stopped after its plan was made and gone on with."""
+def ended(start, folder, tmp_path_factory):
+    """A run that was stopped after its plan was made, and gone on with; its training only gives back the start."""
     output = tmp_path_factory.mktemp("out") / "camera"
     argv = ("--input", folder, "--output", output, "--start", start, "--steps", 2)
     before = {path: path.read_bytes() for path in folder.iterdir()}
@@ -73,61 +74,66 @@ def adapted(start, folder, tmp_path_factory):
         assert run(*argv) == 0
         planned = (output / "plan.json").read_bytes()
         assert not (output / "report.html").exists()
-    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_module, "prepare", lambda *_: pytest.fail("prepared again"))
+        patch.setattr(run_module, "train", lambda *_: start)
         code = run(*argv)
     assert (output / "plan.json").read_bytes() == planned
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
     return output, argv, code
 
 
-def test_the_run_goes_on_after_a_stop_and_ends_with_a_verdict_and_a_page(adapted):
-    output, _, code = adapted
+def test_the_run_goes_on_after_a_stop_and_weights_that_are_not_better_are_refused(ended):
+    output, _, code = ended
     verdict = Verdict(**json.loads((output / "result.json").read_text()))
-    assert code == (3 if verdict.reasons else 0)
-    assert (output / "bundle").exists() == (not verdict.reasons)
+    assert code == 3
+    assert verdict.gain == pytest.approx(0, abs=1e-6)
     assert verdict.photos == 1
-    page = (output / "report.html").read_text()
+    assert not (output / "bundle").exists()
+
+
+def test_the_page_stands_alone_and_shows_noise_and_verdict(ended):
+    page = (ended[0] / "report.html").read_text()
+    assert "The shipped weights stay" in page
     assert "sigma 6." in page or "sigma 5." in page
     assert page.count("<polyline") == 6
     assert "http" not in page.replace("http://www.w3.org", "")
 
 
-def test_the_noise_that_is_trained_on_is_that_of_the_photos(adapted):
-    output, _, _ = adapted
-    for profile in read_profiles(str(output / "noise.json")):
+def test_the_noise_that_is_to_be_trained_on_is_that_of_the_photos(ended):
+    for profile in read_profiles(str(ended[0] / "noise.json")):
         assert profile.sigma[:, 6:10].mean() == pytest.approx(6, rel=0.1)
-    degradation = load_bundle(output / "training" / "bundle").provenance["degradation"]
-    assert degradation["parts"][0]["type"] == "MeasuredNoise"
 
 
-def test_the_trained_bundle_restores(adapted):
-    restorer = Restorer.from_pretrained(adapted[0] / "training" / "bundle")
-    assert restorer(noisy(0)).shape == (*SHAPE, 3)
-
-
-def test_an_ended_run_says_so_and_another_one_does_not_go_into_its_folder(adapted, capsys, folder):
-    _, argv, code = adapted
+def test_an_ended_run_says_so_and_another_one_does_not_go_into_its_folder(ended, capsys):
+    _, argv, code = ended
     assert run(*argv) == code
     assert "has ended" in capsys.readouterr().out
-    line = refused(capsys, *argv[:-1], 3)
-    assert "another steps" in line
+    assert "another steps" in refused(capsys, *argv[:-1], 3)
 
 
-def test_weights_that_are_not_better_are_not_written(adapted, tmp_path, capsys, monkeypatch):
-    output, argv, _ = adapted
-    copy = tmp_path / "camera"
+def test_better_weights_become_a_bundle_that_restores(ended, start, monkeypatch, tmp_path):
+    output, argv, _ = ended
+    (tmp_path / "camera").mkdir()
     for name in ("plan.json", "noise.json"):
-        images_path = copy / name
-        images_path.parent.mkdir(exist_ok=True)
-        images_path.write_bytes((output / name).read_bytes())
-    worse = Verdict(-0.3, -0.4, 1.0, 1.5, 1)
-    monkeypatch.setattr(run_module, "train", lambda *_: output / "training" / "bundle")
-    monkeypatch.setattr(run_module, "judged", lambda *_: (worse, []))
-    assert run(*argv[:3], copy, *argv[4:]) == 3
-    assert not (copy / "bundle").exists()
-    assert "The shipped weights stay" in (copy / "report.html").read_text()
-    assert "the shipped weights stay: more noise is left" in capsys.readouterr().out
+        (tmp_path / "camera" / name).write_bytes((output / name).read_bytes())
+    monkeypatch.setattr(run_module, "train", lambda *_: start)
+    monkeypatch.setattr(run_module, "judged", lambda *_: (Verdict(1.0, 0.5, 2.0, 1.5, 1), []))
+    assert run(*argv[:3], tmp_path / "camera", *argv[4:]) == 0
+    bundle = load_bundle(tmp_path / "camera" / "bundle")
+    assert bundle.provenance["check"]["gain"] == 1.0
+    assert Restorer.from_pretrained(tmp_path / "camera" / "bundle")(noisy(0)).shape == (*SHAPE, 3)
+
+
+@pytest.mark.slow  # compiles a training step
+def test_photos_become_weights_that_were_trained_on_their_noise(start, folder, tmp_path):
+    code = run("--input", folder, "--output", tmp_path / "out", "--start", start, "--steps", 2)
+    verdict = Verdict(**json.loads((tmp_path / "out" / "result.json").read_text()))
+    assert code == (3 if verdict.reasons else 0)
+    assert (tmp_path / "out" / "bundle").exists() == (not verdict.reasons)
+    trained = load_bundle(tmp_path / "out" / "training" / "bundle")
+    assert trained.provenance["degradation"]["parts"][0]["type"] == "MeasuredNoise"
+    first, last = (jax.tree.leaves(bundle.params) for bundle in (load_bundle(start), trained))
+    assert any((a != b).any() for a, b in zip(first, last, strict=True))
 
 
 def test_drawings_clean_photos_and_tiny_pictures_are_refused_in_a_line(tmp_path, capsys, start):
