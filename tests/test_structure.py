@@ -22,6 +22,7 @@ MOST_AT_THE_TOP = 9  # files of mprnet_jax/ itself
 EXTRAS = {
     "mprnet_jax/evaluation": ("evaluate",),
     "mprnet_jax/interchange": ("export", "verify"),
+    "mprnet_jax/restoring/engines": ("openvino",),
     "mprnet_jax/web": ("demo",),
     "integrations": ("test",),  # ComfyUI brings torch
     "tools": ("docs", "bench", "evaluate"),
