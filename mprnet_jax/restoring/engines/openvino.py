@@ -10,7 +10,7 @@ import numpy as np
 from mprnet_jax.backends import dispatch
 from mprnet_jax.interchange.onnx_graph import onnx_model
 from mprnet_jax.model import Params
-from mprnet_jax.restoring.engines.engine import EXTRA, EngineName
+from mprnet_jax.restoring.engines.engine import EngineName
 from mprnet_jax.restoring.executables import Network, ProgramKey
 from mprnet_jax.support.errors import UserError, one_line
 from mprnet_jax.support.optional_imports import import_extra
@@ -24,10 +24,10 @@ def import_openvino() -> Any:
     """The package, without the statistics that it would send to its makers when it is imported. Raises UserError."""
     telemetry = "openvino_telemetry"
     if telemetry in sys.modules:  # the caller's own doing
-        return import_extra("openvino", "openvino", EXTRA)
+        return import_extra("openvino", "openvino", "openvino")
     sys.modules[telemetry] = None  # type: ignore[assignment]  # not to be found: the package has a stub for that
     try:
-        return import_extra("openvino", "openvino", EXTRA)
+        return import_extra("openvino", "openvino", "openvino")
     finally:
         del sys.modules[telemetry]
 
