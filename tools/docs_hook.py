@@ -25,8 +25,14 @@ ROOT = Path(__file__).parent.parent
 RECIPE = "configs/clean_photos.py"  # its fields are shown
 COMMANDS = (
     *("-m mprnet_jax.infer", "-m mprnet_jax.demo", "-m mprnet_jax.export", "tools/restore_with_ray.py"),
-    *("tools/convert_torch_ckpt.py", f"-m mprnet_jax.train --config {RECIPE}", "-m mprnet_jax.evaluate"),
-    *("-m mprnet_jax.data.build", "tools/check_data.py", "tools/prepare_sidd.py", "tools/pack_weights.py"),
+    *("tools/convert_torch_ckpt.py", f"-m mprnet_jax.train --config {RECIPE}", "-m mprnet_jax.adapt"),
+    *(
+        "-m mprnet_jax.evaluate",
+        "-m mprnet_jax.data.build",
+        "tools/check_data.py",
+        "tools/prepare_sidd.py",
+        "tools/pack_weights.py",
+    ),
     *("tools/benchmark.py", "tools/draw_architecture.py", "tools/attack.py"),
 )
 SECONDS = 600  # timeout of a notebook cell

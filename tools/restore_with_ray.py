@@ -30,6 +30,7 @@ from mprnet_jax.support.progress import Meter, say
 COMMAND = "restore_with_ray"
 # All but devices: a worker has one.
 OPTIONS = ("tile", "overlap", "stages", "tlc", "patch_size", "self_ensemble", "dtype", "engine", "halo", "batch")
+OPTIONS += ("strength", "strength_colour", "guard")
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:

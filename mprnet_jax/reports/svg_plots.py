@@ -1,8 +1,8 @@
-"""Plots as SVG, coloured by the style of a page: histograms and scatter plots."""
+"""Plots as SVG, coloured by the style of a page: histograms, scatter plots and lines."""
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from markupsafe import Markup
@@ -10,6 +10,7 @@ from markupsafe import Markup
 from mprnet_jax.reports import pages
 
 BINS = 24  # at most
+LINE_COLOURS = ("var(--text)", "#c2571a", "#2f7fc1", "#5a9a3c")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,3 +100,36 @@ def scatter(x_values: np.ndarray, y_values: np.ndarray, names: Sequence[str], x_
     ticks = [(tick, _tick_label(tick)) for tick in _ticks(*both)]
     plot = {"axes": _Axes(360, 290, 40, both, both), "points": points, "ticks": ticks, "diagonal": both}
     return Markup(pages.render("mprnet_jax.reports", "scatter.html", **plot, x_label=x_label, y_label=y_label))
+
+
+def lines(x_values: np.ndarray, curves: Mapping[str, np.ndarray], x_label: str, y_label: str) -> Markup:
+    """Lines over common values, each with its name; curves of the names red, green and blue have these colours.
+
+    The vertical axis begins at 0, or below where a value does.
+    """
+    values = np.concatenate(list(curves.values()))
+    low, high = min(0.0, float(values.min())), float(values.max())
+    y_range = (low, high + ((high - low) * 0.04 or 1.0))
+    axes = _Axes(360, 220, 40, (float(x_values.min()), float(x_values.max())), y_range)
+    drawn = [
+        {
+            "name": name,
+            "points": " ".join(f"{axes.x(x)},{axes.y(y)}" for x, y in zip(x_values.tolist(), ys.tolist(), strict=True)),
+            "colour": {"red": "#d33", "green": "#393", "blue": "#47d"}.get(name, LINE_COLOURS[i % len(LINE_COLOURS)]),
+            "x": axes.left + 10 + 112 * i,
+        }
+        for i, (name, ys) in enumerate(curves.items())
+    ]
+    ticks = [
+        [(tick, _tick_label(tick)) for tick in _ticks(*bounds, count)]
+        for bounds, count in ((axes.x_range, 8), (y_range, 5))
+    ]
+    plot = {
+        "axes": axes,
+        "lines": drawn,
+        "x_ticks": ticks[0],
+        "y_ticks": ticks[1],
+        "x_label": x_label,
+        "y_label": y_label,
+    }
+    return Markup(pages.render("mprnet_jax.reports", "lines.html", **plot))

@@ -19,7 +19,7 @@ def test_restoring_a_bundle_imports_nothing_that_only_training_and_exporting_nee
     assert not set(HEAVY) & set(loaded)
 
 
-@pytest.mark.parametrize("command", ["infer", "train"])
+@pytest.mark.parametrize("command", ["infer", "train", "adapt"])
 def test_help_loads_no_jax(command, tmp_path):
     script = (
         f"import sys; sys.argv[1:] = ['--help']\nfrom mprnet_jax import {command}\n"

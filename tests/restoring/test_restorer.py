@@ -167,7 +167,7 @@ def test_self_ensemble_commutes_with_flips_and_rotations(restorer, photo):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"dtype": "float64"}, "dtype must be float32 or bfloat16, got 'float64'"),
+        ({"dtype": "float64"}, "dtype must be auto, float32 or bfloat16, got 'float64'"),
         ({"patch_size": 0}, "patch_size must be a positive number of pixels, got 0"),
         ({"stages": 4}, "stages must be 1, 2 or 3, got 4"),
         ({"tile": 60}, "tile must be a multiple of 8 of at least 16 pixels, got 60"),

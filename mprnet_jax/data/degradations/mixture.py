@@ -8,13 +8,14 @@ import numpy as np
 from mprnet_jax.data.degradations.base import Degradation, Degraded
 from mprnet_jax.data.degradations.camera_noise import CameraNoise
 from mprnet_jax.data.degradations.compression import Jpeg
+from mprnet_jax.data.degradations.measured_noise import MeasuredNoise
 from mprnet_jax.data.degradations.motion_blur import MotionBlur
 from mprnet_jax.data.degradations.noise import Noise, PoissonNoise
 from mprnet_jax.data.degradations.rain import Rain
 from mprnet_jax.data.degradations.video_blur import VideoBlur
 from mprnet_jax.support.errors import UserError
 
-Step = Noise | PoissonNoise | CameraNoise | MotionBlur | VideoBlur | Rain | Jpeg
+Step = Noise | PoissonNoise | CameraNoise | MeasuredNoise | MotionBlur | VideoBlur | Rain | Jpeg
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +67,8 @@ def check_ranges(degradation: Degradation) -> None:
     if isinstance(degradation, Mixture | Chain):
         return
     for name, value in dataclasses.asdict(degradation).items():
+        if isinstance(value, str):  # a file
+            continue
         low, high = value if isinstance(value, tuple) else (value, value)
         most = 1 if name.endswith(("share", "_correlation")) else math.inf
         if not (math.isfinite(low) and math.isfinite(high) and low <= high <= most and (low >= 0 or name == "angle")):

@@ -51,7 +51,8 @@ class OpenVinoEngine:
                 f"engine device {self.device}: OpenVINO finds {', '.join(core.available_devices) or 'none'}; choose "
                 "one of them, or install the driver"
             )
-        graph = onnx_model(self.network.config, self.params, self.network.stages)
+        network = self.network
+        graph = onnx_model(network.config, self.params, network.stages, network.every_stage)
         settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": PRECISIONS[self.network.dtype]}
         if self.device == "CPU":
             settings["INFERENCE_NUM_THREADS"] = self.threads
@@ -68,8 +69,8 @@ class OpenVinoEngine:
         """As Engine says; the result is there when this returns."""
         # Channels first, as ONNX has them; the copy is small beside the network.
         request = self._compiled.create_infer_request()  # of its own: results lie in its memory
-        (restored,) = request.infer([np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))]).values()
-        return restored.transpose(0, 2, 3, 1)
+        stages = request.infer([np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))]).to_tuple()
+        return np.concatenate(stages, axis=1).transpose(0, 2, 3, 1)
 
     def program_bytes(self, key: ProgramKey) -> int:
         """As Engine says: in proportion to the pixels, whose bytes were measured."""
