@@ -71,7 +71,7 @@ def test_every_field_says_what_it_is_and_its_text_is_the_help_of_the_command():
     for text in ("mean over the flips and rotations under which the task", "with tlc: tiles see this many pixels"):
         assert text in helped
     for field in dataclasses.fields(RestoreOptions):
-        option = {"stages": "--stage"}.get(field.name, f"--{field.name.replace('_', '-')}")
+        option = {"stages": "--stage", "guard": "--no-guard"}.get(field.name, f"--{field.name.replace('_', '-')}")
         assert (option in helped) == (field.name not in ("shapes", "memory_share"))
     assert "see the documentation" not in helped  # what stands where a field has no text
 

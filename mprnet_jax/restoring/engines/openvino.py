@@ -50,7 +50,7 @@ class OpenVinoEngine:
                 f"engine device {self.device}: OpenVINO finds {', '.join(core.available_devices) or 'none'}; choose "
                 "one of them, or install the driver"
             )
-        graph = onnx_model(self.network.config, self.params, self.network.stages)
+        graph = onnx_model(self.network.config, self.params, self.network.stages, self.network.every_stage)
         settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": PRECISIONS[self.network.dtype]}
         if self.device == "CPU":
             settings["INFERENCE_NUM_THREADS"] = self.threads
@@ -66,7 +66,8 @@ class OpenVinoEngine:
     def start(self, key: ProgramKey, pixels: np.ndarray, offsets: np.ndarray, lane: int) -> np.ndarray:
         # Channels first, as ONNX has them; the copy is small beside the network.
         request = self._compiled.create_infer_request()  # of its own: results lie in its memory
-        (restored,) = request.infer([np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))]).values()
+        outputs = list(request.infer([np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))]).values())
+        restored = np.concatenate(outputs, axis=1) if len(outputs) > 1 else outputs[0]  # the last stage first
         return restored.transpose(0, 2, 3, 1)
 
     def program_bytes(self, key: ProgramKey) -> int:
