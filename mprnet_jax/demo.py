@@ -151,7 +151,13 @@ def serve(args: argparse.Namespace) -> bool:
     check_address(args.host, args.port)
     devices = find_devices(args.options.devices, pictures=1)  # photos are restored one after another
     models = load_models(args.checkpoint, options=args.options.replace(devices=devices))
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the temporary folder goes then, too
+    asked_to_end = threading.Event()
+
+    def end(*_: object) -> None:
+        asked_to_end.set()  # if it comes while the page starts, a library may swallow the exit
+        sys.exit(0)
+
+    signal.signal(signal.SIGTERM, end)  # so that the temporary folder goes then, too
     with gradio_home() as home:
         import_extra("gradio", "gradio", "demo")
         from mprnet_jax.web import page as web
@@ -171,7 +177,7 @@ def serve(args: argparse.Namespace) -> bool:
             try:
                 announce(args.host, args.port)
                 with contextlib.suppress(KeyboardInterrupt, SystemExit):
-                    threading.Event().wait()
+                    asked_to_end.wait()
             finally:
                 blocks.close(verbose=False)
                 idle = page.close(TILE_SECONDS)

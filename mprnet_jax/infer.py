@@ -1,6 +1,7 @@
 """Restore pictures: `python -m mprnet_jax.infer --task denoising --input PHOTO_OR_FOLDER --output DIR`."""
 
 import argparse
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ OPENVINO_NOTE = (
     "and half of it if it computes bfloat16 itself"
 )
 SCROLLED_AWAY = 10  # files; from so many on, failures are listed once more at the end
+BUSIEST = "busiest"  # where --preview looks if it is not told
 SHARE_HELP = """do only the I-th of N parts, so that N processes or machines share a folder: --share 2/5; auto: what the
 batch system says (SLURM, Open MPI, Kubernetes, TPU pods)"""
 EPILOG = """examples:
@@ -38,6 +40,8 @@ EPILOG = """examples:
 
   how long it would take, and how much memory:
     python -m mprnet_jax.infer --task denoising --input holidays/ --recursive --output restored --plan
+  see first what it does to the busiest part, at two strengths:
+    python -m mprnet_jax.infer --task denoising --input party.jpg --output seen --preview --preview-strengths .5 1
   a video:
     python -m mprnet_jax.infer --task denoising --input party.mp4 --output restored
 
@@ -55,6 +59,16 @@ def share_option(text: str) -> Share | str:
         return Share.parse(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"must be I/N with I from 1 to N, or auto; got {text!r}") from None
+
+
+def _point(text: str) -> tuple[int, int] | str:
+    """What --preview was given: "1200,800", or the word."""
+    if text == BUSIEST:  # argparse reads the value of an option without one, too
+        return text
+    x, comma, y = text.partition(",")
+    if not (comma and x.strip().isdecimal() and y.strip().isdecimal()):
+        raise argparse.ArgumentTypeError(f"must be X,Y in pixels from the upper left corner; got {text!r}")
+    return int(x), int(y)
 
 
 class ListModels(argparse.Action):
@@ -90,6 +104,23 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     to.add_argument("--quality", type=int, metavar="N", help=f"of JPEGs, 1 to 100 (default: {QUALITY})")
     to.add_argument("--overwrite", action="store_true", help="restore again what is in the output folder already")
     to.add_argument("--report", action="store_true", help=f"also write {REPORT}: before and after with a slider")
+    to.add_argument(
+        "--preview",
+        metavar="X,Y",
+        nargs="?",
+        const=BUSIEST,
+        type=_point,
+        help="only restore 512 x 512 pixels of each picture, around this point or where it is busiest, and write them "
+        "beside those before as NAME_preview.png",
+    )
+    to.add_argument(
+        "--preview-strengths",
+        metavar="S",
+        nargs="+",
+        type=float,
+        default=[],
+        help="with --preview: show these strengths side by side (default: that of --strength)",
+    )
     to.add_argument("--plan", action="store_true", help="only print tiles, memory and time; nothing is written")
     how = parser.add_argument_group("how")
     add_restore_options(how)
@@ -105,6 +136,10 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"--quality must be in 1..100, got {args.quality}")
     if "/" in args.suffix:
         parser.error(f"--suffix is part of a name and holds no '/', got {args.suffix!r}")
+    if args.preview_strengths and args.preview is None:
+        parser.error("--preview-strengths goes with --preview; give that, too")
+    if not all(0 <= strength <= 1 for strength in args.preview_strengths):
+        parser.error(f"--preview-strengths must be in 0..1, got {' '.join(map(str, args.preview_strengths))}")
     args.options = restore_options(parser, args)
     return args
 
@@ -112,8 +147,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def restore(args: argparse.Namespace) -> "Summary":
     """What the command does, and with --plan what it would do. Raises UserError."""
     # Here: they import JAX, which --help and mistakes in the options need not wait for.
-    from mprnet_jax.batch import plan, settings_record
-    from mprnet_jax.batch.run import Summary, make_folder, restore_batch
+    from mprnet_jax.batch import plan, previews, settings_record
+    from mprnet_jax.batch.run import Summary, make_folder, restore_batch, sizes
     from mprnet_jax.restoring import Restorer
     from mprnet_jax.restoring.engines.engine import worth_openvino
     from mprnet_jax.runtime.compile_cache import use_compile_cache
@@ -126,7 +161,10 @@ def restore(args: argparse.Namespace) -> "Summary":
     naming = Naming(args.output, args.suffix, f".{args.format}" if args.format else None, args.recursive)
     batch = Batch.find(inputs, naming, overwrite=args.overwrite, share=share)
     weights = args.checkpoint or args.task
-    options = args.options.replace(devices=find_devices(args.options.devices, pictures=len(batch.jobs)))
+    in_tiles = len(batch.jobs) == 1 and args.options.tile != "whole" and args.options.halo is None
+    pixels = sum(math.prod(size) for size in sizes(batch.jobs).values()) if in_tiles else 0
+    devices = find_devices(args.options.devices, pictures=len(batch.jobs), tiled_pixels=pixels)
+    options = args.options.replace(devices=devices)
     restorer = Restorer.from_pretrained(weights, options)
     if not args.plan:
         make_folder(args.output)
@@ -138,6 +176,9 @@ def restore(args: argparse.Namespace) -> "Summary":
     summary = Summary(COMMAND)
     if args.plan:
         return plan.show(restorer, batch, summary)
+    if args.preview is not None:
+        at = None if args.preview == BUSIEST else args.preview
+        return previews.write(restorer, batch, summary, at, args.preview_strengths)
     settings = settings_record.settings_of(restorer, bundle_path(weights))
     if note := settings_record.note_of_others(args.output, settings, len(batch.existing)):
         say(f"{COMMAND}: note: {note}")
@@ -146,8 +187,9 @@ def restore(args: argparse.Namespace) -> "Summary":
             settings_record.record(args.output, settings, replace=not batch.existing)
     except UserError as error:
         summary.fail(error)
+    maps = args.output if args.report else None
     begin = time.monotonic()
-    restore_batch(restorer, batch, args.quality or QUALITY, summary)
+    restore_batch(restorer, batch, args.quality or QUALITY, summary, maps)
     if options.engine == "openvino" and restorer.engine_name == "xla":
         summary.notes.append("computed by XLA: OpenVINO knows neither --tlc nor --halo")
     elif time.monotonic() - begin > LONG_SECONDS and worth_openvino(restorer.engine_name, options.tlc):
@@ -168,7 +210,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     with exit_on_user_error(COMMAND):
         summary = restore(args)
         if not args.plan:
-            print(f"{summary}; results are in {one_line(str(args.output))}")
+            what = f"{summary}; results are in" if args.preview is None else f"{summary.restored} previews; they are in"
+            print(f"{what} {one_line(str(args.output))}")
         if summary.restored + summary.skipped >= SCROLLED_AWAY:
             for line in summary.failed:
                 print(f"failed: {line}")

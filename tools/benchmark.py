@@ -13,6 +13,7 @@ SUBJECTS = {
     "restore": "restore",
     "train": "train",
     "start": "start",
+    "files": "files",
     "memory": "memory",
     "evaluate": "scores",
     "degradations": "degradations",

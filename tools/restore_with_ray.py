@@ -4,7 +4,7 @@ python tools/restore_with_ray.py --task denoising --input /shared/photos --outpu
 python tools/restore_with_ray.py --task denoising --address auto --input s3://photos --list names.txt --output s3://restored
 
 Results keep their place below --output, and the input's name, format, bit depth, colour profile and EXIF. What is
-there already is kept, so the same command goes on after a stop. A picture that cannot be restored is named, with the
+existing is kept, so the same command goes on after a stop. A picture that cannot be restored is named, with the
 reason, and the others are done; the exit code is then 2. Needs: pip install "mprnet_jax[ray]" on every machine.
 """
 
@@ -30,6 +30,7 @@ from mprnet_jax.support.progress import Meter, say
 COMMAND = "restore_with_ray"
 # All but devices: a worker has one.
 OPTIONS = ("tile", "overlap", "stages", "tlc", "patch_size", "self_ensemble", "dtype", "engine", "halo", "batch")
+OPTIONS += ("strength", "strength_colour", "guard")
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -49,7 +50,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", metavar="DIR|URI", type=open_storage, required=True, help="where the results go")
     parser.add_argument("--format", choices=("png", "jpg", "tif", "webp"), help="of all results (default: the input's)")
     parser.add_argument("--quality", type=int, default=QUALITY, help="of JPEGs, 1 to 100 (default: %(default)s)")
-    parser.add_argument("--overwrite", action="store_true", help="restore again what is there already")
+    parser.add_argument("--overwrite", action="store_true", help="restore existing results again")
     add_restore_options(parser.add_argument_group("how weights are used"), OPTIONS)
     parser.add_argument(
         "--address", help="the cluster; auto: that of this machine (default: RAY_ADDRESS, or a new one)"

@@ -5,6 +5,7 @@ cpu.py and gpu.py hold the rewrites; on other platforms (TPUs) the network of mo
 
 import contextlib
 import functools
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -63,16 +64,32 @@ ONEDNN_OPTIONS = {"xla_cpu_experimental_onednn_custom_call": True, "xla_cpu_expe
 ONEDNN_CALL = "__onednn$convolution"
 
 
+# Pixels that a program must restore until oneDNN has saved more time than its compiling takes: JAX does not store
+# programs with oneDNN's calls (jaxlib 0.12), so every process compiles them again. Measured: docs/performance.md.
+ONEDNN_FROM = {"float32": 4 * 2**20, "bfloat16": 2**20}
+
+
+def prefers_onednn(dtype: str, pixels: int) -> bool:
+    """Whether a network that is to restore so many pixels with one program is done sooner with oneDNN's convolutions,
+    compiling included. If so, it is the network of model.py without this package's rewrites, and ONEDNN_OPTIONS.
+
+    Only on processors with AVX-512, for bfloat16 only where they multiply it themselves: elsewhere it is slower.
+    """
+    if pixels < ONEDNN_FROM[dtype] or not is_cpu() or not cpu.wide_registers():
+        return False
+    return (dtype == "float32" or cpu_has_bfloat16()) and has_onednn_convolutions(dtype)
+
+
 @functools.cache
-def has_onednn_convolutions() -> bool:
-    """Whether XLA with ONEDNN_OPTIONS compiles bfloat16 convolutions on CPUs to calls of oneDNN.
+def has_onednn_convolutions(dtype: str = "bfloat16") -> bool:
+    """Whether XLA with ONEDNN_OPTIONS compiles convolutions of a dtype on CPUs to calls of oneDNN.
 
     Found by compiling one: the options are experimental, and versions without the pass ignore them silently.
     """
     if not is_cpu():
         return False
-    image = jax.ShapeDtypeStruct((1, 32, 32, 16), jnp.bfloat16)
-    kernel = jax.ShapeDtypeStruct((3, 3, 16, 16), jnp.bfloat16)
+    image = jax.ShapeDtypeStruct((1, 32, 32, 16), jnp.dtype(dtype))
+    kernel = jax.ShapeDtypeStruct((3, 3, 16, 16), jnp.dtype(dtype))
     convolution = lambda x, k: jax.lax.conv_general_dilated(
         x, k, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
@@ -140,7 +157,10 @@ def compile_with_options(
     The compiler's memory is returned to the system afterwards, since the program may need it.
     """
     try:
-        return lowered.compile(compiler_options=options)
+        with warnings.catch_warnings():
+            # jaxlib 0.12 cannot write a program with oneDNN's calls for the compile cache, of which JAX would warn.
+            warnings.filterwarnings("ignore", "Error writing persistent compilation cache entry", UserWarning)
+            return lowered.compile(compiler_options=options)
     except jax.errors.JaxRuntimeError as error:
         if not any(name in str(error) for name in options or ()):
             raise

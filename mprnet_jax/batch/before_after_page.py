@@ -6,7 +6,6 @@ the files themselves by relative links, or full copies where a browser cannot sh
 
 import contextlib
 import dataclasses
-import hashlib
 import os
 import urllib.parse
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 from PIL import Image
 
 from mprnet_jax import images
+from mprnet_jax.batch import fallback_maps
 from mprnet_jax.batch.jobs import REPORT_COPIES as COPIES
 from mprnet_jax.batch.jobs import Job
 from mprnet_jax.batch.read_work_write import WRITERS
@@ -66,6 +66,7 @@ class _Card:
     small: dict[str, str] = dataclasses.field(default_factory=dict)  # before and after -> URL of the small copy
     size: tuple[int, int] = (0, 0)  # of the small copies, width and height
     shot: str = ""  # camera and ISO
+    fell_back: str = ""  # URL of the map of where the guard fell back, if it did
     fault: str = ""  # why it cannot be shown
 
     def image(self, what: str) -> dict[str, object]:
@@ -93,7 +94,9 @@ def _card(output: Path, job: Job) -> _Card:
         return _Card(name, fault=str(error))
     full = {what: _link(output, copy.full) for what, copy in copies.items()}
     small = {what: _link(output, copy.small) for what, copy in copies.items()}
-    return _Card(name, False, full, small, size, _shot(job.result))
+    fallback = fallback_maps.path_of(output, job)
+    fell_back = _link(output, fallback) if _changed(fallback) >= max(0, _changed(job.result)) else ""
+    return _Card(name, False, full, small, size, _shot(job.result), fell_back)
 
 
 def _shot(path: Path) -> str:
@@ -111,7 +114,7 @@ class _Copy:
     """The copies of a picture that the page needs."""
 
     def __init__(self, output: Path, job: Job, what: str, path: Path) -> None:
-        key = hashlib.sha256(os.fsencode(job.result.relative_to(output))).hexdigest()[:16]
+        key = fallback_maps.key(output, job)
         self.path, self.newest = path, max(_changed(job.source), _changed(job.result))
         self.small = output / COPIES / f"{key}_{what}.jpg"
         shown = path.suffix.lower() in SHOWN_BY_BROWSERS

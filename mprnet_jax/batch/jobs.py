@@ -13,9 +13,10 @@ from mprnet_jax.batch.source_record import SourceRecord
 from mprnet_jax.images import video
 from mprnet_jax.support.errors import UserError
 from mprnet_jax.support.paths import as_path, real
+from mprnet_jax.support.words import counted
 
 # What is counted as left out, beside endings.
-LINKED, FOLDERS, NO_ENDING = "linked folders", "folders (give --recursive)", "without an ending"
+LINKED, FOLDERS, NO_ENDING = "linked folder", "folder", "without an ending"
 REPORT_COPIES = "report_files"  # folder of the report's small copies in the output folder
 
 
@@ -169,7 +170,7 @@ class Batch:
 
     def left_out_note(self) -> str | None:
         """One line on what of the folders is neither restored nor a failure; None if there is nothing."""
-        counts = [f"{count} {kind}" for kind, count in sorted(self.left_out.items()) if count]
+        counts = [_left_out(kind, count) for kind, count in sorted(self.left_out.items()) if count]
         parts = []
         if counts:
             parts.append(f"left out: {', '.join(counts)}; name such a file to have it tried, with --format png")
@@ -177,8 +178,16 @@ class Batch:
             files = "1 of them is" if raw == 1 else f"{raw} of them are"
             parts.append(f"{files} camera raw, which needs pip install 'mprnet_jax[raw]'")
         if self.own_results:
-            parts.append(f"{self.own_results} files in the input folders are results of earlier runs, and left out")
+            files = counted(self.own_results, "file in the input folders is", "files in the input folders are")
+            results = "the result of an earlier run" if self.own_results == 1 else "results of earlier runs"
+            parts.append(f"{files} {results}, and left out")
         return "; ".join(parts) or None
+
+
+def _left_out(kind: str, count: int) -> str:
+    if kind not in (LINKED, FOLDERS):
+        return f"{count} {kind}"
+    return counted(count, kind) + (" (give --recursive)" if kind == FOLDERS else "")
 
 
 def _each_once(jobs: Sequence[Job]) -> list[Job]:

@@ -67,7 +67,7 @@ def costs(restorer: Restorer, found: Counter[tuple[int, int]]) -> list[Cost]:
     """What each size takes, largest pictures first."""
     if not found:
         return []
-    restorer = restorer.for_sizes(found)
+    restorer = restorer.for_sizes(found.elements())
     per_pixel = seconds_per_pixel(restorer)
     rows = []
     for (height, width), count in sorted(found.items(), key=lambda entry: (-entry[0][0] * entry[0][1], entry[0])):
@@ -97,7 +97,7 @@ def show(restorer: Restorer, batch: Batch, summary: Summary) -> Summary:
         size = f"{row.width}x{row.height}"
         print(f"{size:>13} {row.count:>7}  {tiles:<20} {row.memory / 2**30:>5.2f} GB  {each:>12}  {every:>10}")
     total = sum(map(of_all, rows))
-    existing = f", {len(batch.existing)} there already (--overwrite restores them again)" if batch.existing else ""
+    existing = f", {len(batch.existing)} existing (--overwrite restores again)" if batch.existing else ""
     failed = f", {len(summary.failed)} cannot be" if summary.failed else ""
     print(f"{len(batch.jobs) - len(unreadable)} to restore, about {duration(total)}{existing}{failed}")
     if rows:

@@ -13,7 +13,7 @@ from queue import SimpleQueue
 import numpy as np
 
 from mprnet_jax import images
-from mprnet_jax.batch import source_record
+from mprnet_jax.batch import fallback_maps, source_record
 from mprnet_jax.batch.jobs import Batch, Job, result_error
 from mprnet_jax.batch.read_work_write import pipelined
 from mprnet_jax.batch.source_record import Origin
@@ -22,11 +22,13 @@ from mprnet_jax.images.formats import exif
 from mprnet_jax.images.formats.camera_raw import develop
 from mprnet_jax.images.formats.codec import Picture
 from mprnet_jax.images.headers import header_of
-from mprnet_jax.restoring import QUALITY, Restorer, open_checked, restore_picture
+from mprnet_jax.restoring import QUALITY, Restorer, guard, open_checked, restore_picture
 from mprnet_jax.support.atomic_files import remove_leftovers
 from mprnet_jax.support.errors import UserError, one_line
 from mprnet_jax.support.progress import Meter, say
+from mprnet_jax.support.words import counted
 
+Done = tuple[Picture, Origin, np.ndarray, list[np.ndarray]]  # restored pixels, and where the guard fell back
 ROOM = 60_000_000  # pixels of the pictures that are in memory at once; a larger one is alone
 
 
@@ -66,7 +68,7 @@ class Summary:
         return f"camera raw: {shots}; developed as shot to sRGB of 16 bits, their EXIF kept without maker notes"
 
     def __str__(self) -> str:
-        skipped = "there already (--overwrite restores them again)"
+        skipped = "existing (--overwrite restores again)"
         counts = [(self.restored, "restored"), (self.skipped, skipped), (len(self.failed), "failed")]
         return ", ".join(f"{count} {what}" for count, what in counts if count) or "nothing to do"
 
@@ -82,10 +84,17 @@ def sizes(jobs: Iterable[Job]) -> dict[Job, tuple[int, int]]:
     return found
 
 
-def restore_batch(restorer: Restorer, batch: Batch, quality: int = QUALITY, summary: Summary | None = None) -> Summary:
+def restore_batch(
+    restorer: Restorer,
+    batch: Batch,
+    quality: int = QUALITY,
+    summary: Summary | None = None,
+    maps: Path | None = None,
+) -> Summary:
     """Do what a batch holds. What cannot be restored is reported on stderr and left out.
 
-    `quality` (1 to 100) is that of JPEGs. While the devices work on pictures, the next are read and the last are
+    `quality` (1 to 100) is that of JPEGs. Where the guard fell back is a note of the summary and, with `maps` (the
+    folder of the results), a map for its report. While the devices work on pictures, the next are read and the last are
     written. With at least as many pictures as devices, each device has its own; else they share the tiles of one.
     """
     summary = summary or Summary()
@@ -131,20 +140,29 @@ def restore_batch(restorer: Restorer, batch: Batch, quality: int = QUALITY, summ
                 say(one_line(f"{job.source}: note: the result is without {what}"))
             return picture, Origin.of(job.source)
 
-        def work(job: Job, opened: tuple[Picture, Origin]) -> tuple[Picture, Origin, np.ndarray]:
+        def work(job: Job, opened: tuple[Picture, Origin]) -> Done:
             meter.begin(job.source.name)
             mine = idle.get()
             try:
-                return *opened, restore_picture(mine, opened[0], None if several else meter.part)
+                astray: list[np.ndarray] = []
+                restored = restore_picture(mine, opened[0], None if several else meter.part, astray.append)
+                return *opened, restored, astray
             finally:
                 idle.put(mine)
 
-        def write(job: Job, done: tuple[Picture, Origin, np.ndarray]) -> None:
-            picture, origin, restored = done
+        def write(job: Job, done: Done) -> None:
+            picture, origin, restored, astray = done
             images.save_picture(
                 job.result, restored, picture, quality=quality, replace=job.replace, attributes_of=job.source
             )
+            for fell_back in astray:
+                note(job, guard.where(fell_back))
+                if maps is not None:
+                    fallback_maps.write(maps, job, fell_back)
             record(job, origin)
+
+        def note(job: Job, what: str) -> None:
+            summary.notes.append(one_line(f"{job.source}: the network went astray {what}"))
 
         def record(job: Job, origin: Origin) -> None:
             try:
@@ -162,7 +180,14 @@ def restore_batch(restorer: Restorer, batch: Batch, quality: int = QUALITY, summ
             try:
                 part = lambda *done: meter.part(*done, "frame")
                 origin = Origin.of(job.source)
-                lost = video.restore_video(restorer, job.source, job.result, part, replace=job.replace)
+                astray: list[np.ndarray] = []
+                for_frames = restorer.with_options(uses=max(1, video.survey(job.source).frames))
+                restore = lambda frame, one=for_frames, astray=astray: one(
+                    frame, on_fallback=lambda _: astray.append(_[:1, :1])
+                )
+                lost = video.restore_video(restore, job.source, job.result, part, replace=job.replace)
+                if astray:
+                    note(job, f"in {counted(len(astray), 'frame')}; there an earlier stage or the input is kept")
                 for what in lost:
                     say(one_line(f"{job.source}: note: the result is without {what}"))
                 record(job, origin)
@@ -171,8 +196,9 @@ def restore_batch(restorer: Restorer, batch: Batch, quality: int = QUALITY, summ
                 finish(job, error)
     if unrecorded:
         reason = unrecorded[0].strerror or unrecorded[0]
-        what = f"{len(unrecorded)} results are not recorded ({reason}); a later run will not know their sources"
+        results = counted(len(unrecorded), "result is", "results are")
+        what = f"{results} not recorded ({reason}); a later run will not know what they were made from"
         summary.fail(UserError(f"{batch.record.folder / source_record.NAME}: {what}; make room, or remove it"))
-    if note := summary.raw_note():
-        summary.notes.append(one_line(note))
+    if raw := summary.raw_note():
+        summary.notes.append(one_line(raw))
     return summary

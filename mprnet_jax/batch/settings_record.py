@@ -51,8 +51,8 @@ def note_of_others(folder: Path, settings: Settings, existing: int) -> str | Non
     other = other_settings(folder, settings) if existing else None
     if other is None:
         return None
-    kept = f"some of the {existing} results that are there already may be made with other options"
-    return f"{kept} ({one_line(other)}); --overwrite restores them again"
+    kept = "the existing result" if existing == 1 else f"some of the {existing} existing results"
+    return f"{kept} may be made with other options ({one_line(other)}); --overwrite restores again"
 
 
 def record(folder: Path, settings: Settings, replace: bool) -> None:

@@ -18,6 +18,7 @@ from mprnet_jax.evaluation import results, tables
 from mprnet_jax.evaluation.protocols import LABELS, PROTOCOLS
 from mprnet_jax.evaluation.results import Result
 from mprnet_jax.support.errors import UserError
+from mprnet_jax.support.words import counted
 
 CONFIDENCE = 0.95
 MIN_IMAGES = 6  # the least n with 2 / 2^n below 1 - CONFIDENCE
@@ -122,7 +123,7 @@ def measure(folder_a: Path, folder_b: Path) -> Comparison:
     differences = {column: paired_difference(*both) for column, both in values.items()}
     infinite = len(shared) - differences[columns[0]].images
     if infinite:
-        notes.append(f"{infinite} images equal their truth in one run alone (PSNR inf): not in the mean difference")
+        notes.append(f"{counted(infinite, *results.EQUAL)} in one run alone (PSNR inf): not in the mean difference")
     return Comparison((folder_a, folder_b), (a, b), shared, values, differences, notes)
 
 
@@ -134,9 +135,10 @@ def _same_images(a: Result, b: Result) -> tuple[list[str], list[str]]:
     if not shared:
         raise UserError("A and B have no image in common; score both on one data set")
     notes = []
-    if a.dataset.sha256 != b.dataset.sha256:
+    contents = {a.dataset.contents_sha256, b.dataset.contents_sha256}  # one for a data set in two layouts
+    if a.dataset.sha256 != b.dataset.sha256 and (len(contents) > 1 or "" in contents):
         notes.append("the data sets differ (SHA-256): images of the same name may not be the same")
     left_out = len(a.images) + len(b.images) - 2 * len(shared)
     if left_out:
-        notes.append(f"{len(shared)} images in common; {left_out} that only one run has are left out")
+        notes.append(f"{counted(len(shared), 'image')} in common; {left_out} that only one run has are left out")
     return shared, notes

@@ -15,12 +15,14 @@ from mprnet_jax.evaluation.protocols import PROTOCOLS
 from mprnet_jax.support.atomic_files import whole_file
 from mprnet_jax.support.errors import UserError, one_line
 from mprnet_jax.support.small_files import read_regular
+from mprnet_jax.support.words import counted
 
 RESULTS, SCORES, RESTORED = "results.json", "scores.csv", "restored"  # names in the folder of a result
 Row = dict[str, Any]  # name, scores, input_psnr, gain
 BESIDE = ("input_psnr", "gain")  # columns beside the scores: the input's PSNR, and what restoring added to it
 # A spreadsheet takes a cell that begins so for a formula; the wide ones are the same signs of East Asian keyboards.
 FORMULA_STARTS = ("=", "+", "-", "@", "\N{FULLWIDTH EQUALS SIGN}", "\N{FULLWIDTH PLUS SIGN}")
+EQUAL = "image equals its truth", "images equal their truth"
 FORMULA_STARTS += ("\N{FULLWIDTH HYPHEN-MINUS}", "\N{FULLWIDTH COMMERCIAL AT}")
 
 
@@ -31,6 +33,7 @@ class Dataset:
     folder: str
     sha256: str
     sha256_of: str  # what the hash is of, in words
+    contents_sha256: str = ""  # of the pictures' own hashes in order, whatever they are called; empty in old results
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,7 +124,7 @@ class Result:
         if identical.any():
             rest = psnr[~identical]
             others = f"{rest.mean():.3f} dB" if rest.size else "none"
-            notes.append(f"{identical.sum()} images equal their truth, PSNR inf; mean PSNR of the others: {others}")
+            notes.append(f"{counted(int(identical.sum()), *EQUAL)}, PSNR inf; mean PSNR of the others: {others}")
         clean = np.isinf(self.values("input_psnr")).sum()
         if clean:
             notes.append(f"{clean} inputs equal their truth: left out of the input's PSNR and of the gain")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 import itertools
 import json
 import os
@@ -24,6 +25,7 @@ from mprnet_jax.support.atomic_files import remove_leftovers
 from mprnet_jax.support.errors import UserError, one_line
 from mprnet_jax.support.paths import real
 from mprnet_jax.support.small_files import read_regular
+from mprnet_jax.support.words import counted
 
 REQUEST = "request.json"  # in the output's folder: what its results are of
 TABLE = "table.txt"
@@ -214,10 +216,12 @@ def evaluate_candidate(
 
 
 def _dataset(test_set: TestSet) -> Dataset:
+    hashes = test_sets.hashes_of_files(test_set.folder, test_set.files)
     return Dataset(
         folder=str(real(test_set.folder)),
-        sha256=test_sets.sha256_of_files(test_set.folder, test_set.files),
+        sha256=test_sets.sha256_of_lines(hashes),
         sha256_of="the lines that sha256sum prints for its pictures, in order of their names",
+        contents_sha256=hashlib.sha256("\n".join(sorted(hashes.values())).encode()).hexdigest(),
     )
 
 
@@ -295,4 +299,6 @@ def summary(request: Request, scored: Sequence[Result], refused: Sequence[str]) 
     lines = [tables.summary(scored[0]) if len(scored) == 1 else results_table(request, scored), ""]
     if len(scored) > 1:
         lines += [f"{one_line(result.label)}, {result.verdict}: {note}" for result in scored for note in result.notes]
-    return "\n".join([*lines, f"{one_line(str(request.output))}: {len(scored)} results, {len(refused)} refused"])
+    return "\n".join(
+        [*lines, f"{one_line(str(request.output))}: {counted(len(scored), 'result')}, {len(refused)} refused"]
+    )

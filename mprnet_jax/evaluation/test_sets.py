@@ -186,15 +186,28 @@ def restored_folder(name: str, root: Path) -> Path:
     raise UserError(f"{root}: no restored images of {protocol.title}; looked for {', '.join(choices)}")
 
 
+def hashes_of_files(folder: Path, files: Sequence[Path]) -> dict[str, str]:
+    """Name -> SHA-256 of the contents, in order of the names.
+
+    Like sha256sum, it has none for a file that cannot be read; scoring its pair says why.
+    """
+    names = {str(path.relative_to(folder) if path.is_relative_to(folder) else path.name): path for path in files}
+    found = {}
+    for name in sorted(names, key=os.fsencode):
+        with contextlib.suppress(OSError), open(names[name], "rb") as file:
+            found[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def sha256_of_lines(hashes: dict[str, str]) -> str:
+    """SHA-256 of the lines that `sha256sum` prints for files."""
+    lines = (f"{value}  ".encode() + os.fsencode(name) + b"\n" for name, value in hashes.items())
+    return hashlib.sha256(b"".join(lines)).hexdigest()
+
+
 def sha256_of_files(folder: Path, files: Sequence[Path]) -> str:
     """SHA-256 over names and contents: of the lines that `sha256sum` prints for the files, in order of their names.
 
     In a shell, in `folder`: LC_ALL=C ls -d FILES | LC_ALL=C sort | xargs sha256sum | sha256sum
-    Like sha256sum, it has no line for a file that cannot be read; scoring its pair says why.
     """
-    names = {str(path.relative_to(folder) if path.is_relative_to(folder) else path.name): path for path in files}
-    total = hashlib.sha256()
-    for name in sorted(names, key=os.fsencode):
-        with contextlib.suppress(OSError), open(names[name], "rb") as file:
-            total.update(f"{hashlib.file_digest(file, 'sha256').hexdigest()}  ".encode() + os.fsencode(name) + b"\n")
-    return total.hexdigest()
+    return sha256_of_lines(hashes_of_files(folder, files))

@@ -5,10 +5,12 @@ from typing import Any
 
 _MODULES = {  # public name -> where it is; loaded when it is asked for: the options alone start no device
     "QUALITY": "options",
+    "Preview": "preview",
     "Progress": "restorer",
     "RestoreOptions": "options",
     "Restorer": "restorer",
     "add_restore_options": "options",
+    "make_preview": "preview",
     "open_checked": "pictures",
     "restore_file": "pictures",
     "restore_options": "options",
@@ -16,10 +18,12 @@ _MODULES = {  # public name -> where it is; loaded when it is asked for: the opt
 }
 __all__ = [
     "QUALITY",
+    "Preview",
     "Progress",
     "RestoreOptions",
     "Restorer",
     "add_restore_options",
+    "make_preview",
     "open_checked",
     "restore_file",
     "restore_options",

@@ -169,8 +169,10 @@ def apply_to_part(
     stages: int,
     windows: tuple[int | None, int | None],
     convolutions: Callable[[], AbstractContextManager] = nullcontext,
+    every_stage: bool = False,
 ) -> jax.Array:
-    """The last of `stages` images, of a part of an image: H W 3 -> H W 3.
+    """The last of `stages` images, of a part of an image: H W 3 -> H W 3; with `every_stage` all of them behind each
+    other, the last first: H W 3S.
 
     `offset` (4 int32) holds the part's first row, the image's height, the part's first column and the image's width;
     the image's sides are multiples of 8, what the part has beyond them is ignored. `windows` are those of the local
@@ -198,4 +200,5 @@ def apply_to_part(
 
     whole = model.clone(split=image_part.split, merge=image_part.merge, mean=image_part.mean)
     with nn.intercept_methods(on_part), convolutions():  # the last context is nearest to the layer itself
-        return whole.apply({"params": params}, image_part.mask(part[None].astype(jnp.float32)), stages=stages)[0][0]
+        outputs = whole.apply({"params": params}, image_part.mask(part[None].astype(jnp.float32)), stages=stages)
+    return jnp.concatenate(outputs, axis=-1)[0] if every_stage else outputs[0][0]

@@ -1,6 +1,7 @@
 """The network compiled for one shape, and arrays run through it on one device or several."""
 
 import collections
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -33,6 +34,8 @@ class Network:
     dtype: str  # of the features
     stages: int
     window: int | None  # side of the window of the local means, pixels; None: means over all that the network sees
+    every_stage: bool = False  # give the images of all stages, not of the last alone
+    onednn: bool = False  # convolutions of oneDNN and the released sizes, instead of backends' rewrites
 
     def windows(self, height: int, width: int) -> Windows:
         """The windows in an image of a size; None where they cover it, and without local means."""
@@ -63,20 +66,22 @@ class ProgramKey:
 def compile_restoring(key: ProgramKey, device: int = 0) -> Callable[[Params, np.ndarray, np.ndarray], jax.Array]:
     """Compile for one local device, by its number: (packed params, images N H W 3, offsets N 4 int32) -> N H W 3.
 
-    Params are packed by dispatch.pack_params, offsets are those of apply_to_part; the restored images are float32 and
-    not clipped.
+    With every_stage N H W 3S: the images of all S stages behind each other, that of the last stage first. Params are
+    packed by dispatch.pack_params, offsets are those of apply_to_part; the restored images are float32 and not clipped.
     """
     network = key.network
     model = MPRNet(network.config, dtype=jnp.dtype(network.dtype), window=network.window)
     target = jax.local_devices()[device]
+    layers = contextlib.nullcontext if network.onednn else dispatch.fast_layers
 
     def restore(packed: Params, images: jax.Array, offsets: jax.Array) -> jax.Array:
         params = dispatch.unpack_params(packed)
         if key.windows is None:
-            with dispatch.fast_layers():
-                return model.apply({"params": params}, images, stages=network.stages)[0]
+            with layers():
+                outputs = model.apply({"params": params}, images, stages=network.stages)
+            return jnp.concatenate(outputs, axis=-1) if network.every_stage else outputs[0]
         part = lambda image, offset: apply_to_part(
-            model, params, image, offset, network.stages, key.windows, dispatch.fast_layers
+            model, params, image, offset, network.stages, key.windows, layers, network.every_stage
         )
         if key.batch == 1:  # not vmap: it would turn slices into gathers
             return part(images[0], offsets[0])[None]
@@ -90,7 +95,8 @@ def compile_restoring(key: ProgramKey, device: int = 0) -> Callable[[Params, np.
     images = on_device((key.batch, key.height, key.width, 3), jnp.float32)
     offsets = on_device((key.batch, 4), jnp.int32)
     lowered = jax.jit(restore, keep_unused=True).lower(params, images, offsets)
-    return dispatch.compile_with_options(lowered, dispatch.compiler_options(network.config))
+    options = dispatch.ONEDNN_OPTIONS if network.onednn else dispatch.compiler_options(network.config)
+    return dispatch.compile_with_options(lowered, options)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +114,7 @@ class Job:
 
 
 def run(jobs: Iterable[Job], engine: "Engine", batch: int = 1) -> Iterator[tuple[Job, np.ndarray]]:
-    """Each job with its restored pixels (H W 3 float32, neither clipped nor cropped), in the order of the jobs.
+    """Each job with its restored pixels (H W 3 or 3S float32, neither clipped nor cropped), in the order of the jobs.
 
     Batches go round the engine's lanes, as many at a time as there are lanes, so that each computes while the others
     do.

@@ -41,13 +41,13 @@ def _job(
         # Tiles are equal but at the borders of small images; padding there keeps it to one compiled program.
         size = tuple(min(side, tiles.tile) for side in sides)
         height, width = (where.stop - where.start for where in part)
-        pixels = pad_to(_to_unit_range(image[part]), *size)
+        pixels = pad_to(to_unit_range(image[part]), *size)
         return Job(ProgramKey(network, *size), pixels, (slice(height), slice(width)), orientation)
     windows = network.windows(*sides)
     if len(tiles) == 1:
         shape = shape_buckets.smallest_fitting(shapes, *sides) or sides
         pixels = np.zeros((*shape, 3), np.float32)
-        pixels[: sides[0], : sides[1]] = pad_to(_to_unit_range(image), *sides)
+        pixels[: sides[0], : sides[1]] = pad_to(to_unit_range(image), *sides)
         offset = (0, sides[0], 0, sides[1])
         return Job(ProgramKey(network, *shape, windows=windows), pixels, part, orientation, offset)
     size = tuple(min(side, tiles.tile) for side in sides)
@@ -56,13 +56,13 @@ def _job(
         for where, side, seen in zip(part, sides, size, strict=True)
     )
     seen = tuple(slice(begin, begin + length) for begin, length in zip(begins, size, strict=True))
-    pixels = pad_to(_to_unit_range(image[seen]), *size)
+    pixels = pad_to(to_unit_range(image[seen]), *size)
     crop = tuple(slice(where.start - begin, where.stop - begin) for where, begin in zip(part, begins, strict=True))
     offset = (begins[0], sides[0], begins[1], sides[1])
     return Job(ProgramKey(network, *size, windows=windows), pixels, crop, orientation, offset)
 
 
-def _to_unit_range(pixels: np.ndarray) -> np.ndarray:
+def to_unit_range(pixels: np.ndarray) -> np.ndarray:
     """float32 in [0, 1]. Floats beyond are clipped: so is what a file holds, and what the network was trained on."""
     converted = images.to_float(pixels)
     return np.clip(converted, 0, 1) if np.issubdtype(pixels.dtype, np.floating) else converted

@@ -53,8 +53,8 @@ class RestoreOptions:
         default="auto", metadata=_option(metavar="auto|whole|N", type=_number_or_word)
     )
     """Side of the tiles in pixels, a multiple of 8; whole: each picture at once, as the paper does; auto: whole if it
-    fits in memory, else the largest tiles that do. Tiles change the result a little: the channel attention averages
-    over what it sees."""
+    fits in memory (on a CPU: in a quarter of the free memory, or if it is no larger than a tile), else the largest
+    tiles that fit, up to 1024. Tiles change the result a little: the channel attention averages over what it sees."""
     overlap: int | None = field(default=None, metadata=_option(metavar="N", type=int))
     """Pixels that tiles of a given size share at least, where they blend. By default an eighth of the tile."""
     stages: int = field(default=3, metadata=_option("--stage", type=int, choices=STAGES))
@@ -77,6 +77,14 @@ class RestoreOptions:
     on CPUs. auto: OpenVINO where it is installed and JAX has no GPU or TPU. tlc and halo are computed by XLA always."""
     engine_device: str = field(default="CPU", metadata=_option(changes_result=False, metavar="NAME"))
     """OpenVINO's device: CPU, or GPU or NPU of Intel (not tried)."""
+    strength: float = field(default=1.0, metadata=_option(metavar="S", type=float))
+    """How much is taken out, 0 to 1: 0 leaves the picture as it came, 1 takes out all that is found. Between them noise
+    comes back less where the picture is smooth, and more where it has texture; rain and blur are blended."""
+    strength_colour: float | None = field(default=None, metadata=_option(metavar="S", type=float))
+    """The same for colour alone, for specks of colour that disturb more than grain. By default as strength."""
+    guard: bool = field(default=True, metadata=_option("--no-guard"))
+    """Where the network goes astray, so that its stages disagree or leave the input's range by more than is plausible,
+    an earlier stage or the input is taken, blended; elsewhere nothing changes."""
     halo: int | Literal["full"] | None = field(default=None, metadata=_option(metavar="full|N", type=_number_or_word))
     """With tlc: tiles see this many pixels around what they restore, stand side by side, and are cut and averaged as
     the whole picture is. full: the radius of the receptive field, for the whole picture's result to float rounding;
@@ -93,6 +101,9 @@ class RestoreOptions:
     shapes: tuple[tuple[int, int], ...] = ()
     """Heights and widths, multiples of 8, that whole images are padded to, so that one program serves many sizes: the
     same result to float rounding. Empty: a program for each size. Restorer.for_sizes chooses them."""
+    uses: int = 1
+    """Images that each program is to restore: many pay for faster ones that take longer to start with
+    (backends/dispatch.py). Restorer.for_sizes counts them."""
     memory_share: float = memory.SHARE
     """Share of the free memory that tile auto may plan with: less where several processes share a machine."""
 
@@ -106,6 +117,12 @@ class RestoreOptions:
         if self.stages not in STAGES:
             raise UserError(f"stages must be 1, 2 or 3, got {self.stages}")
         self._check_tiles()
+        for name in ("strength", "strength_colour"):
+            value = getattr(self, name)
+            if name == "strength_colour" and value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+                raise UserError(f"{name} must be a number in 0..1, got {value!r}")
         if self.batch < 1:
             raise UserError(f"batch must be at least 1, got {self.batch}")
         if not 0 < self.memory_share <= 1:
@@ -131,6 +148,11 @@ class RestoreOptions:
             raise UserError(
                 f"shapes must be multiples of {SIZE_MULTIPLE} of at least {SMALLEST_SIDE} pixels, got {self.shapes}"
             )
+
+    @property
+    def strengths(self) -> tuple[float, float]:
+        """Of luminance and of colour."""
+        return self.strength, self.strength if self.strength_colour is None else self.strength_colour
 
     def replace(self, **changed: Any) -> "RestoreOptions":
         """With other values. Raises UserError for a name that is no option, or a value that cannot be."""
@@ -168,6 +190,9 @@ def add_restore_options(
         option = declared.metadata["option"] or f"--{declared.name.replace('_', '-')}"
         text = _texts().get(declared.name, "see the documentation").replace("%", "%%")  # where there are no sources
         text = text[0].lower() + text[1:].removesuffix(".")
+        if declared.default is True:
+            parser.add_argument(option, dest=DEST + declared.name, action="store_false", help=f"turn this off: {text}")
+            continue
         if declared.default is False:
             parser.add_argument(option, dest=DEST + declared.name, action="store_true", help=text)
             continue

@@ -7,7 +7,7 @@ import numpy as np
 from mprnet_jax import images
 from mprnet_jax.images.formats.codec import Picture
 from mprnet_jax.restoring.options import QUALITY
-from mprnet_jax.restoring.restorer import Progress, Restorer
+from mprnet_jax.restoring.restorer import Fallback, Progress, Restorer
 
 
 def open_checked(source: Path, result: Path) -> Picture:
@@ -17,11 +17,13 @@ def open_checked(source: Path, result: Path) -> Picture:
     return picture
 
 
-def restore_picture(restorer: Restorer, picture: Picture, on_tile: Progress | None = None) -> np.ndarray:
-    """The restored pixels of a picture, H W 3."""
+def restore_picture(
+    restorer: Restorer, picture: Picture, on_tile: Progress | None = None, on_fallback: Fallback | None = None
+) -> np.ndarray:
+    """The restored pixels of a picture, H W 3; `on_fallback` as Restorer takes it."""
     # Grey is the mean of three restored channels, and CMYK is converted back: both are rounded once, at the end.
     pixels = picture.pixels if picture.mode == "rgb" else images.to_float(picture.pixels)
-    return restorer(pixels, on_tile)
+    return restorer(pixels, on_tile, on_fallback)
 
 
 def restore_file(

@@ -16,12 +16,12 @@ from mprnet_jax.checkpoints.bundle import load_bundle
 from mprnet_jax.checkpoints.pretrained import bundle_path
 from mprnet_jax.checkpoints.provenance import Provenance
 from mprnet_jax.model import SIZE_MULTIPLE, MPRNetConfig, Params
-from mprnet_jax.restoring import executables, shape_buckets
+from mprnet_jax.restoring import executables, guard, shape_buckets, strength
 from mprnet_jax.restoring.engines.engine import TITLES, Engine, EngineName, choose_engine, fastest_dtype
 from mprnet_jax.restoring.engines.openvino import OpenVinoEngine
 from mprnet_jax.restoring.engines.xla import XlaEngine
 from mprnet_jax.restoring.executables import Network
-from mprnet_jax.restoring.image_jobs import image_jobs
+from mprnet_jax.restoring.image_jobs import image_jobs, to_unit_range
 from mprnet_jax.restoring.options import COMPUTED_IN, SMALLEST_SIDE, RestoreOptions
 from mprnet_jax.restoring.orientations import ORIENTATIONS, Orientation, turn
 from mprnet_jax.restoring.padding import up_to_multiple
@@ -35,6 +35,8 @@ from mprnet_jax.support.paths import as_path
 
 Progress = Callable[[int, int], None]  # parts of an image that are done, of how many
 LARGEST_FLOAT = 4.0  # noise may reach out of [0, 1], but not this far: such an array is in another range
+Fallback = Callable[[np.ndarray], None]
+"""Called with a map of an image, H W float32, where the guard fell back: 0 the network's result to 1 the input."""
 ROWS_AT_ONCE = 256  # of an image, where whole copies would fill the memory
 FLOAT = np.dtype(np.float32)
 SHAPES = 8  # that pictures of many sizes are padded to
@@ -108,7 +110,12 @@ class Restorer:
         """Those that self_ensemble averages over: under which the task of the weights is the same."""
         return tuple(ORIENTATIONS[name] for name in self.provenance.unchanged_under)
 
-    def __call__(self, image: Any, progress: Progress | None = None) -> Any:
+    @property
+    def gives_texture_back(self) -> bool:
+        """Whether a strength below 1 weighs by texture: what these weights take out is noise."""
+        return (self.provenance.task or self.provenance.official) == strength.TEXTURE_TASK
+
+    def __call__(self, image: Any, progress: Progress | None = None, on_fallback: Fallback | None = None) -> Any:
         """Restore one image of any size from 1 x 1; the answer has its size.
 
         - H W 3 array of uint8, or of uint16 -> an array of the same type
@@ -119,53 +126,76 @@ class Restorer:
         - list of any of these -> list
 
         `progress(done, total)` is called after every tile; the whole image counts as one, and the self-ensemble counts
-        each as many times as there are orientations.
+        each as many times as there are orientations. `on_fallback(map)` is called for an image in which the guard fell
+        back somewhere; without it that is a warning.
 
         Raises UserError for an array of another shape, another type, or with values that are not finite, for a file
         that cannot be read, inside jax.jit, and in a process that was forked after JAX had started.
         """
         check_not_forked()
         if isinstance(image, list | tuple):
-            return [self._restore_one(one, progress) for one in image]
-        return self._restore_one(image, progress)
+            return [self._restore_one(one, progress, on_fallback) for one in image]
+        return self._restore_one(image, progress, on_fallback)
 
-    def _restore_one(self, image: Any, progress: Progress | None) -> np.ndarray | Image.Image:
+    def _restore_one(self, image: Any, *calls: Any) -> np.ndarray | Image.Image:
         if isinstance(image, str | Path):
-            return self._restore_array(images.open_picture(as_path(image)).pixels, progress)
+            return self._restore_array(images.open_picture(as_path(image)).pixels, *calls)
         if isinstance(image, Image.Image):
             picture = images.from_pil(image)
             # Grey is the mean of three restored channels: rounded once, at the end.
             pixels = picture.pixels if picture.mode == "rgb" else images.to_float(picture.pixels)
-            return images.to_pil(self._restore_array(pixels, progress), picture)
-        return self._restore_array(_as_array(image), progress)
+            return images.to_pil(self._restore_array(pixels, *calls), picture)
+        return self._restore_array(_as_array(image), *calls)
 
-    def _restore_array(self, image: np.ndarray, progress: Progress | None) -> np.ndarray:
+    def _restore_array(self, image: np.ndarray, progress: Progress | None, on_fallback: Fallback | None) -> np.ndarray:
         """H W 3 -> H W 3."""
         if self.options.dtype == "auto":
-            return self.for_pixels(image.dtype)._restore_array(image, progress)
+            return self.for_pixels(image.dtype)._restore_array(image, progress, on_fallback)
         _check_values(image)
         rounded = {np.dtype(np.uint8): images.to_uint8, np.dtype(np.uint16): images.to_uint16}.get(image.dtype)
-        result = np.empty(image.shape, image.dtype if rounded else np.float32)
+        luminance, colour = self.options.strengths
+        if luminance == colour == 0:
+            return image.copy() if rounded else np.clip(image, 0, 1).astype(np.float32)
+        partly = (luminance, colour) != (1, 1)
+        result = np.empty(image.shape, image.dtype if rounded and not partly else np.float32)
 
         def finish(first_row: int, rows: np.ndarray) -> None:
             for begin in range(0, len(rows), ROWS_AT_ONCE):
                 some = rows[begin : begin + ROWS_AT_ONCE]
                 to = slice(first_row + begin, first_row + begin + len(some))
-                result[to] = rounded(some) if rounded else np.clip(some, 0, 1)
+                result[to] = rounded(some) if rounded and not partly else np.clip(some, 0, 1)
 
         tiles = self.plan(*image.shape[:2])
-        tiles.blend(self._restored_tiles(image, tiles, progress), finish)
-        return result
+        fallbacks = guard.Fallbacks(image.shape[:2])
+        tiles.blend(self._restored_tiles(image, tiles, progress, fallbacks), finish)
+        fallbacks.tell(on_fallback)
+        if not partly:
+            return result
+        # Of the whole picture, not of tiles: its sigmas are the same everywhere, so there is no seam.
+        result = strength.partly(to_unit_range(image), result, luminance, colour, self.gives_texture_back)
+        return rounded(result) if rounded else result
 
-    def _restored_tiles(self, image: np.ndarray, tiles: Tiles, progress: Progress | None) -> Iterator[np.ndarray]:
+    def _restored_tiles(
+        self, image: np.ndarray, tiles: Tiles, progress: Progress | None, fallbacks: guard.Fallbacks
+    ) -> Iterator[np.ndarray]:
         """The restored pixels of each tile, float32, not clipped: the mean over the orientations."""
         orientations = self.orientations if self.options.self_ensemble else (ORIENTATIONS["rot0"],)
-        jobs = image_jobs(image, tiles, orientations, self._network, self.options.shapes)
+        every_part = list(tiles.parts())
         total = len(tiles) * len(orientations)
+        height, width = (min(side, tiles.tile) for side in image.shape[:2])
+        network = self._network_for(total * height * width * self.options.uses)
+        jobs = image_jobs(image, tiles, orientations, network, self.options.shapes)
         batch = min(self.options.batch, total)
         parts: list[np.ndarray] = []
         for done, (job, pixels) in enumerate(executables.run(jobs, self._engine, batch), 1):
-            parts.append(turn(pixels[job.crop], *job.orientation, back=True))
+            restored = pixels[job.crop]
+            if self.options.guard:
+                stages = [restored[..., first : first + 3] for first in range(0, restored.shape[2], 3)][::-1]
+                restored, fell_back = guard.guarded(job.pixels[job.crop], stages)
+                if fell_back is not None:
+                    upright = turn(fell_back[..., None], *job.orientation, back=True)[..., 0]
+                    fallbacks.add(every_part[(done - 1) // len(orientations)], upright)
+            parts.append(turn(restored, *job.orientation, back=True))
             if progress is not None:
                 progress(done, total)
             if len(parts) == len(orientations):
@@ -181,7 +211,7 @@ class Restorer:
         return self.for_pixels(FLOAT)._planner.program_bytes(height, width)
 
     def for_sizes(self, sizes: Iterable[tuple[int, int]], count: int = SHAPES) -> "Restorer":
-        """A restorer that serves images of these heights and widths with about `count` programs.
+        """A restorer that serves images of these heights and widths, one each, with about `count` programs.
 
         Where images share a program, they are padded, and the network is told where they end: slower by the padding,
         the same result to float rounding. Where there are no more than `count` sizes, each has its own program, and so
@@ -189,15 +219,19 @@ class Restorer:
         """
         if self.engine_name == "openvino":
             return self
+        sizes = list(sizes)
         upright = set(sizes)
         turned = any(quarters % 2 for quarters, _ in self.orientations) and self.options.self_ensemble
         every = upright | ({size[::-1] for size in upright} if turned else set())
         padded = {tuple(max(SMALLEST_SIDE, up_to_multiple(side, SIZE_MULTIPLE)) for side in size) for size in every}
-        return self.with_options(shapes=shape_buckets.choose_shapes(padded, count) if len(padded) > count else ())
+        shapes = shape_buckets.choose_shapes(padded, count) if len(padded) > count else ()
+        programs = max(1, len(shapes or padded)) * len(self.devices)
+        return self.with_options(shapes=shapes, uses=max(1, len(sizes) // programs))
 
     def on_each_device(self) -> list["Restorer"]:
-        """One restorer for each of `devices`, for threads that restore an image each."""
-        return [self.with_options(devices=(device,)) for device in self.devices]
+        """One restorer for each of `devices`, for threads that restore an image each; on a CPU they share memory."""
+        share = self.options.memory_share / (len(self.devices) if dispatch.is_cpu() else 1)
+        return [self.with_options(devices=(device,), memory_share=share) for device in self.devices]
 
     @functools.cached_property
     def engine_name(self) -> EngineName:
@@ -226,7 +260,13 @@ class Restorer:
     def _network(self) -> Network:
         options = self.options
         sizes = dispatch.faster_config(self.config, options.dtype) if self.engine_name == "xla" else self.config
-        return Network(sizes, options.dtype, options.stages, self.window)
+        return Network(sizes, options.dtype, options.stages, self.window, every_stage=options.guard)
+
+    def _network_for(self, pixels: int) -> Network:
+        """The network, in the form that is fastest for a program that is to restore so many pixels."""
+        if self.engine_name == "xla" and dispatch.prefers_onednn(self.options.dtype, pixels):
+            return dataclasses.replace(self._network, config=self.config, onednn=True)
+        return self._network
 
     @functools.cached_property
     def _planner(self) -> TilePlanner:

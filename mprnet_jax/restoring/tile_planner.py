@@ -18,6 +18,9 @@ from mprnet_jax.support.errors import UserError
 
 SMALLEST_TILE = 128  # pixels; below, the overlaps would cost more than the tiles
 LARGEST_TILE = 1024  # pixels, of tile auto: overlaps grow with the tile, so a larger one would only take more memory
+# Of the memory that may be planned with, on a CPU: what a picture larger than a tile may take as a whole. Tiles lose at
+# most 0.01 dB, and other programs need memory, too.
+WHOLE_SHARE = 0.4
 SMALLEST_CORE = 64  # pixels of a tile that its halo must leave
 REFERENCE_SIDE = 256  # pixels of the program from whose memory that of larger ones is extrapolated
 COMPILED_AT_ONCE = 2**20  # pixels; up to here the exact size is compiled, above its memory is extrapolated
@@ -72,15 +75,19 @@ class TilePlanner:
     def _largest_tile(self, height: int, width: int, halo: int) -> int:
         padded = tuple(up_to_multiple(side, SIZE_MULTIPLE) for side in (height, width))
         shape = shape_buckets.smallest_fitting(self.options.shapes, *padded)
-        free = memory.available_bytes() * self.options.memory_share
+        free = for_whole = memory.available_bytes() * self.options.memory_share
         if jax.default_backend() == "cpu":  # its devices share the machine's memory
-            free /= self.engine.lanes
+            free = for_whole = free / self.engine.lanes
+            # Tiles with a halo compute much of the picture several times over: not if they can be helped.
+            if not halo:
+                # Nor as a whole on one of several parts of a CPU, while the others wait.
+                for_whole = free * WHOLE_SHARE if self.engine.lanes == 1 else 0
         if shape is None and padded[0] * padded[1] <= COMPILED_AT_ONCE:
             per_pixel = self.program_bytes(*padded) / (padded[0] * padded[1])
         else:
             shape = shape or padded
             per_pixel = self._bytes_per_pixel(exact=False)
-        if per_pixel * math.prod(shape or padded) <= free:
+        if per_pixel * math.prod(shape or padded) <= for_whole:
             return max(padded)
         if halo:
             per_pixel = self._bytes_per_pixel(exact=True)

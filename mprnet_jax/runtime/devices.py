@@ -9,6 +9,7 @@ from mprnet_jax.runtime.jax_settings import check_devices
 from mprnet_jax.support.errors import UserError
 
 PICTURES_A_CORE = 4  # with at least so many, compiling for each core pays
+PIXELS_A_CORE = 4 * 2**20  # of one picture in tiles, likewise
 
 
 def cores() -> int:
@@ -28,13 +29,15 @@ def make_devices_of_cores(count: int) -> None:
             jax.config.update("jax_num_cpu_devices", count)
 
 
-def find_devices(count: int | None, pictures: int) -> tuple[int, ...]:
+def find_devices(count: int | None, pictures: int, tiled_pixels: int = 0) -> tuple[int, ...]:
     """Indices of the local devices to use for a number of pictures; `count`: that many, None: as many as pay.
 
-    A CPU is one device with all cores, or with many pictures one device per core: each picture is then restored on one
-    core, which needs less CPU time in total. Raises UserError if there are fewer devices than `count`.
+    A CPU is one device with all cores, or one device per core with many pictures or with a picture that has many pixels
+    in tiles (`tiled_pixels`): each picture, or tile, is then restored on one core, which needs less CPU time in total.
+    Raises UserError if there are fewer devices than `count`.
     """
-    on_cpu = count or (cores() if pictures >= PICTURES_A_CORE * cores() else 1)
+    many = pictures >= PICTURES_A_CORE * cores() or tiled_pixels >= PIXELS_A_CORE * cores()
+    on_cpu = count or (cores() if many else 1)
     make_devices_of_cores(on_cpu)
     check_devices()
     existing = jax.local_device_count()

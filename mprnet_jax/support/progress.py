@@ -7,6 +7,7 @@ from types import TracebackType
 from tqdm import tqdm
 
 from mprnet_jax.support.errors import one_line
+from mprnet_jax.support.words import counted
 
 LINE_SECONDS = 30  # between two lines where there is no terminal
 NAME_LENGTH = 40  # characters of a file's name that are shown
@@ -76,7 +77,7 @@ class Meter:
         fraction = (self.done + (done / total if done < total else 0)) / self.total
         left = f", about {duration(passed / fraction - passed)} left" if fraction else ""
         at = f" ({self._name}: {unit} {done} of {total})" if 0 < done < total else ""
-        print(f"{self.done} of {self.total} {self.unit}s{at}, {duration(passed)} so far{left}", file=sys.stderr)
+        print(f"{self.done} of {counted(self.total, self.unit)}{at}, {duration(passed)} so far{left}", file=sys.stderr)
 
 
 def duration(seconds: float) -> str:

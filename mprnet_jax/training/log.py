@@ -17,6 +17,7 @@ from mprnet_jax.support.atomic_files import whole_file
 from mprnet_jax.support.errors import UserError
 from mprnet_jax.support.optional_imports import import_extra
 from mprnet_jax.support.progress import duration
+from mprnet_jax.support.words import counted
 
 LOG = "log.jsonl"
 IN_BAR = {  # what is measured, and how the progress bar shows it
@@ -215,4 +216,4 @@ class Pace:
     def forecast(self, steps: int) -> str:
         """How long so many more steps are going to take, as all up to now did."""
         seconds = (time.perf_counter() - self._begun) / max(1, self._steps)
-        return f"about {seconds:.3g} s a step: {duration(seconds * steps)} for the {steps:,} steps to come"
+        return f"about {seconds:.3g} s a step: {duration(seconds * steps)} for {counted(steps, 'step')} to come"

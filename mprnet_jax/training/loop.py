@@ -24,6 +24,7 @@ from mprnet_jax.model import MPRNet, Params, abstract_params
 from mprnet_jax.runtime import memory
 from mprnet_jax.runtime.processes import Agreed, StopFlags, is_lead, raise_on_all_processes, raise_together
 from mprnet_jax.support.errors import UserError
+from mprnet_jax.support.words import counted
 from mprnet_jax.training import curves
 from mprnet_jax.training.checkpoints import TrainingCheckpoints
 from mprnet_jax.training.config import TrainConfig, to_json
@@ -59,7 +60,8 @@ def check_skipped(step: int, skipped: int, measured: Measured, limit: int, last_
             f"the last checkpoint is of step {last_saved}. Lower learning_rate or set clip_norm, in a new --workdir"
         )
     new = measured.skipped - skipped
-    return f"step {step}: {new} steps were not finite and were skipped" if new else None
+    what = "step was not finite and was skipped", "steps were not finite and were skipped"
+    return f"step {step}: {counted(new, *what)}" if new else None
 
 
 @contextlib.contextmanager
@@ -154,6 +156,8 @@ class Loop:
         if self.phase == at.phase:
             return
         self.close_batches()
+        if is_lead():  # it may take minutes, in which nothing else moves
+            say(f"compiling the step for patches of {at.phase.patch_size} pixels")
         with self.clock.measuring("change"):
             self.compiled, memory_line = self.compile(state, at.phase)
         self.batches = self.open_batches(at.phase, step)

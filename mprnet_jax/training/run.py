@@ -27,6 +27,7 @@ from mprnet_jax.model import Params, count_parameters, init_params
 from mprnet_jax.runtime.processes import check_alike, is_lead, raise_on_all_processes, stop_requests
 from mprnet_jax.support.errors import UserError
 from mprnet_jax.support.paths import as_path
+from mprnet_jax.support.words import counted
 from mprnet_jax.training import validation
 from mprnet_jax.training.checkpoints import TrainingCheckpoints
 from mprnet_jax.training.config import LENGTHS, TrainConfig, to_json, with_types
@@ -280,7 +281,7 @@ def describe(
     if jax.process_count() > 1:
         devices += f" in {jax.process_count()} processes"
     total = f"of {timeline.total_steps}" if timeline.total_steps else f"in {config.minutes:g} minutes"
-    pictures = f"{len(source.names)} {'pairs' if source.paired else 'clean photos'} to train on"
+    pictures = f"{counted(len(source.names), 'pair' if source.paired else 'clean photo')} to train on"
     if source.crops > 1:
         pictures += f" ({source.crops} crops each per epoch)"
     held_out = ", ".join(f"{len(each.pairs)} {each.name}" for each in sets) or "nothing"

@@ -122,7 +122,7 @@ class Page:
             visit = self.store.visit(str(request.session_hash), path)
             chosen = offers.choose(self.models, task, model)
             stages = int(stage) if str(stage) in "123" else stage  # Gradio tells programs to write "1", "2" or "3"
-            options = {"stages": stages, "tlc": bool(tlc), "self_ensemble": bool(self_ensemble)}
+            options = {"stages": stages, "tlc": bool(tlc), "self_ensemble": bool(self_ensemble), "strength": strength}
             restorer = chosen.restorer.with_options(**options)
             with visit.run() as (folder, stop):
                 progress(0, desc="Reading the photo")
@@ -139,9 +139,9 @@ class Page:
                 with self._worker:
                     if stop.is_set():
                         raise UserError(STOPPED)
-                    photos.restore_photo(picture, restorer, result, strength, report)
+                    said = photos.restore_photo(picture, restorer, result, report)
                 shown = _show(picture, folder / "before.jpg"), _show(self._read(result), folder / "after.jpg")
-            return str(result), shown, photos.facts(picture)
+            return str(result), shown, "\n".join(filter(None, (photos.facts(picture), said)))
 
     def look(self, photo: dict[str, Any] | None, request: gr.Request) -> tuple[Any, str]:
         """The photo as it came, on both sides of the slider, and what kind it is or why it is refused."""

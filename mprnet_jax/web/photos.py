@@ -4,12 +4,10 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from mprnet_jax import images
 from mprnet_jax.images.formats.codec import Picture
 from mprnet_jax.reports.pictures import write_browser_jpeg
-from mprnet_jax.restoring import Restorer, restore_picture
+from mprnet_jax.restoring import Restorer, guard, restore_picture
 from mprnet_jax.support.errors import UserError
 
 ENDINGS = {"PNG": ".png", "JPEG": ".jpg", "TIFF": ".tif", "WEBP": ".webp", "BMP": ".bmp", "PPM": ".ppm", "JXL": ".jxl"}
@@ -49,23 +47,19 @@ def result_name(path: Path, picture: Picture) -> str:
     return f"{path.stem}_restored{path.suffix if tells else ENDINGS.get(picture.format, '.png')}"
 
 
-def restore_photo(
-    picture: Picture, restorer: Restorer, result: Path, strength: float, progress: Callable[[int, int], None]
-) -> None:
-    """Restore into a file with the depth, alpha, profile and notes of `picture`.
+def restore_photo(picture: Picture, restorer: Restorer, result: Path, progress: Callable[[int, int], None]) -> None:
+    """Restore into a file with the depth, alpha, profile and notes of `picture`; what a visitor should know of it.
 
-    `strength` 1 is the restored photo, 0 the photo as it came, between them a blend. `progress` is called with
-    finished and all tiles; what it raises ends the work. Raises UserError that names the file without its folder.
+    `progress` is called with finished and all tiles; what it raises ends the work. Raises UserError that names the
+    file without its folder.
     """
-    if not isinstance(strength, int | float) or not 0 <= strength <= 1:
-        raise UserError(f"strength must be a number in 0..1, got {strength!r}")
     try:
         images.check_savable(result, picture)
-        restored = restore_picture(restorer, picture, progress)
-        if strength < 1:
-            before = images.to_float(picture.pixels)
-            restored = before + np.float32(strength) * (images.to_float(restored) - before)
+        astray: list[str] = []
+        fallback = lambda fell_back: astray.append(f"The network went astray {guard.where(fell_back)}.")
+        restored = restore_picture(restorer, picture, progress, fallback)
         images.save_picture(result, restored, picture)
+        return " ".join(astray)
     except UserError as error:
         raise UserError(str(error).replace(str(result), result.name)) from error
 
@@ -87,4 +81,5 @@ def facts(picture: Picture) -> str:
     kept = {"transparency": picture.alpha is not None, "colour profile": picture.icc, "EXIF": picture.exif}
     if named := [name for name, there in kept.items() if there]:
         parts.append(f"with {', '.join(named)}")
+    parts += [f"the result will be without {what}" for what in picture.lost]
     return "; ".join(parts)

@@ -171,7 +171,7 @@ def test_what_a_folder_run_leaves_out_is_told_by_ending(tmp_path):
     batch = Batch.find([tmp_path / "in"], Naming(tmp_path / "out"))
     assert names(batch.jobs) == ["x.png"]
     assert batch.left_out_note().startswith(
-        "left out: 1 .mts, 2 .psd, 1 folders (give --recursive), 1 linked folders, 1 without an ending; name such"
+        "left out: 1 .mts, 2 .psd, 1 folder (give --recursive), 1 linked folder, 1 without an ending; name such"
     )
     assert Batch.find([tmp_path / "in" / "x.png"], Naming(tmp_path / "out")).left_out_note() is None
 
@@ -228,7 +228,7 @@ def test_a_record_that_is_broken_nested_or_a_pipe_does_no_harm(restorer, tmp_pat
     assert time.monotonic() - begin < 30
     assert summary.restored == 1
     (line,) = summary.failed  # the pictures are there; what is missing is told once
-    assert "1 results are not recorded" in line
+    assert "1 result is not recorded" in line
 
 
 def test_two_writers_of_a_record_lose_nothing(tmp_path):

@@ -53,7 +53,7 @@ def test_what_is_there_is_not_counted_and_what_cannot_be_is_named(folder, capsys
         planned(folder, capsys)
     output = capsys.readouterr()
     assert "2 to restore, about " in output.out
-    assert ", 1 there already (--overwrite restores them again), 1 cannot be" in output.out
+    assert ", 1 existing (--overwrite restores again), 1 cannot be" in output.out
     (line,) = output.err.splitlines()
     assert "d.png: cannot be read" in line
     assert sorted(path.name for path in (folder / "out").iterdir()) == ["a.png"]

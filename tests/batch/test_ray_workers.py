@@ -257,7 +257,7 @@ def test_two_workers_restore_a_folder_as_infer_does_and_go_on_where_they_stopped
     command = (TOOL, "--checkpoint", checkpoint, "--input", pictures, "--output", tmp_path / "out")
     done = run_python(*command, "--cpus-per-worker", 1, "--workers", 2)
     assert done.returncode == 2, done.stderr
-    assert "4 restored, 1 there already" in done.stdout
+    assert "4 restored, 1 existing" in done.stdout
     assert "1 failed, by 2 workers" in done.stdout
     errors = [line for line in done.stderr.splitlines() if "error" in line]
     assert len(errors) == 1

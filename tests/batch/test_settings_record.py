@@ -20,14 +20,12 @@ def settings(tmp_path_factory):
 
 def test_what_changes_a_result_is_recorded_and_told(settings, tmp_path):
     assert (settings["stages"], settings["tile"], settings["self_ensemble"]) == (2, 64, False)
-    assert not {"devices", "batch", "shapes", "memory_share"} & settings.keys()
+    assert not {"devices", "batch", "shapes", "uses", "memory_share"} & settings.keys()
     settings_record.record(tmp_path, settings, replace=True)
     assert settings_record.note_of_others(tmp_path, settings, existing=3) is None
     other = dict(settings) | {"stages": 3}
     note = settings_record.note_of_others(tmp_path, other, existing=3)
-    assert note.startswith(
-        "some of the 3 results that are there already may be made with other options (stages 2, now 3"
-    )
+    assert note.startswith("some of the 3 existing results may be made with other options (stages 2, now 3")
     assert settings_record.note_of_others(tmp_path, other, existing=0) is None
 
 

@@ -7,10 +7,12 @@ import http.client
 import io
 import json
 import os
+import signal
 import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 import urllib.parse
 import zlib
@@ -612,3 +614,31 @@ def test_a_page_that_others_can_reach_comes_with_a_warning(capsys):
     demo.announce("127.0.0.1", 7860)
     output = capsys.readouterr()
     assert (output.out, output.err) == ("open http://127.0.0.1:7860 in a browser; Ctrl-C ends it\n", "")
+
+
+def test_a_page_that_is_told_to_end_while_it_starts_ends_even_if_a_library_swallows_that(tmp_path, monkeypatch):
+    from mprnet_jax.web import page
+
+    def launch(*_):
+        with contextlib.suppress(SystemExit):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(1)
+
+    class Nothing:
+        def close(self, *_, **__):
+            return True
+
+    bundle = tiny_bundle(tmp_path)
+    monkeypatch.setattr(page, "launch", launch)
+    monkeypatch.setattr(page, "build", lambda *_: Nothing())
+    for name in ("GRADIO_TEMP_DIR", "GRADIO_EXAMPLES_CACHE", "GRADIO_ANALYTICS_ENABLED", "NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "")  # which the page sets for good
+    handler = signal.getsignal(signal.SIGTERM)
+    ended = threading.Timer(300, lambda: os.kill(os.getpid(), signal.SIGTERM))  # or the test would wait for ever
+    ended.start()
+    try:
+        demo.serve(demo.parse_args(["--checkpoint", str(bundle), "--port", "7999"]))
+        assert ended.is_alive()  # it did not take a second one
+    finally:
+        ended.cancel()
+        signal.signal(signal.SIGTERM, handler)

@@ -200,7 +200,7 @@ def test_identical_images_have_ssim_1_and_psnr_inf_and_are_named(data, tmp_path)
     assert result.images[0]["psnr"] == np.inf
     assert [result.images[0][name] for name in result.columns if name.startswith("ssim")] == pytest.approx([1, 1, 1])
     assert result.mean("psnr") == np.inf
-    assert result.notes[0].startswith("1 images equal their truth, PSNR inf; mean PSNR of the others: 3")
+    assert result.notes[0].startswith("1 image equals its truth, PSNR inf; mean PSNR of the others: 3")
     saved = json.loads((tmp_path / "out" / "results.json").read_text(), parse_constant=pytest.fail)
     assert saved["mean"]["psnr"] == "inf"
     assert load(tmp_path / "out").images == result.images

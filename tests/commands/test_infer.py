@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from mprnet_jax import images
-from mprnet_jax.batch import settings_record
+from mprnet_jax.batch import previews, settings_record
 from mprnet_jax.checkpoints.bundle import Bundle
 from mprnet_jax.checkpoints.bundle_writer import save_bundle
 from mprnet_jax.checkpoints.pretrained import PRETRAINED, SAMPLES
@@ -59,7 +59,7 @@ def test_what_is_there_is_left_alone_unless_overwriting_is_asked_for(tmp_path, f
     (out / "a.png").write_bytes(b"kept")
     assert run("--checkpoint", checkpoint, "--input", folder, "--output", out) == 0
     assert (out / "a.png").read_bytes() == b"kept"
-    assert "2 there already (--overwrite restores them again)" in capsys.readouterr().out
+    assert "2 existing (--overwrite restores again)" in capsys.readouterr().out
     run("--checkpoint", checkpoint, "--input", folder, "--output", out, "--overwrite")
     assert (out / "a.png").read_bytes() != b"kept"
 
@@ -198,8 +198,8 @@ def test_results_of_other_options_are_not_passed_over_in_silence(tmp_path, folde
     assert "other options" not in capsys.readouterr().err
     run(*command, "--stage", "2")
     (line,) = capsys.readouterr().err.splitlines()
-    assert "some of the 2 results that are there already may be made with other options (stages 1, now 2)" in line
-    assert line.endswith("--overwrite restores them again")
+    assert "some of the 2 existing results may be made with other options (stages 1, now 2)" in line
+    assert line.endswith("--overwrite restores again")
     run(*command, "--stage", "2", "--overwrite")
     run(*command, "--stage", "2")
     assert "other options" not in capsys.readouterr().err
@@ -339,3 +339,31 @@ def test_what_a_folder_leaves_out_is_a_note(tmp_path, folder, checkpoint, capsys
     (folder / "c.psd").touch()
     assert run("--checkpoint", checkpoint, "--input", folder, "--output", tmp_path / "out") == 0
     assert "note: left out: 1 .psd; name such a file to have it tried" in capsys.readouterr().err
+
+
+def test_previews_are_written_side_by_side_and_no_picture_is_restored_or_replaced(checkpoint, photo, tmp_path, capsys):
+    source, output = tmp_path / "in", tmp_path / "out"
+    images.write(source / "a.png", photo[:40, :48])
+    images.write(output / "b_preview.png", photo[:8, :8])
+    images.write(source / "b.png", photo[:40, :48])
+    (source / "c.png").write_bytes(b"no picture")
+    command = ["--checkpoint", checkpoint, "--input", source, "--output", output, "--preview"]
+    strengths = ["--preview-strengths", "0", "1"]
+    for _ in range(2):  # its own previews are replaced
+        assert run(*command, "20,20", *strengths) == 2
+    assert sorted(path.name for path in output.glob("*.png")) == ["a_preview.png", "b_preview.png"]
+    with Image.open(output / "a_preview.png") as sheet:
+        shown = np.asarray(sheet)
+    assert shown.shape == (40 + previews.LABEL, 3 * 48 + 2 * previews.GAP, 3)
+    np.testing.assert_array_equal(shown[:40, :48], photo[:40, :48])
+    np.testing.assert_array_equal(shown[:40, 48 + previews.GAP :][:, :48], photo[:40, :48])
+    np.testing.assert_array_equal(images.read(output / "b_preview.png"), photo[:8, :8])
+    errors = capsys.readouterr().err
+    assert "b_preview.png: is there already, and no preview" in errors
+    assert "c.png" in errors
+    assert run(*command, "48,0") == 2
+    (output / "a_preview.png").unlink()
+    assert run(*command) == 2  # the busiest part; b and c still cannot be
+    assert (output / "a_preview.png").exists()
+    assert "--preview 48,0 lies outside; it has 48 x 40 pixels" in capsys.readouterr().err
+    assert sorted(path.name for path in source.iterdir()) == ["a.png", "b.png", "c.png"]

@@ -145,6 +145,42 @@ def test_contestants_give_the_same_answer_and_are_written_with_a_plot(tmp_path, 
     assert "PyTorch eager" in capsys.readouterr().out
 
 
+def test_the_script_in_pytorch_restores_a_file_as_the_command_does(tmp_path, photo):
+    pytest.importorskip("torch")
+    pytest.importorskip("spandrel_extra_arches")
+    from benchmarks import files
+
+    from mprnet_jax.restoring import Restorer
+
+    images.write(tmp_path / "a.png", photo[:61, :75])
+    files.restore_with_torch("denoising", tmp_path / "a.png", tmp_path / "b.png", 64)
+    restorer = Restorer.from_pretrained("denoising", tile=64, engine="xla")
+    difference = images.read(tmp_path / "b.png").astype(int) - restorer(photo[:61, :75])
+    assert np.abs(difference[:56, :72]).max() <= 1  # at the border paddings differ
+
+
+def test_files_are_measured_with_each_engine_and_who_cannot_run_is_said(tmp_path, capsys, monkeypatch):
+    import benchmark
+    from benchmarks import files
+
+    commands = []
+
+    def run(command, environment):
+        commands.append(command)
+        if "--alone" in command:
+            raise files.UserError("that failed: this needs PyTorch")
+        return {"wall_s": 2.0, "cpu_s": 1.0}
+
+    monkeypatch.setattr(files, "run_command", run)
+    benchmark.main(["files", "--megapixels", "0.01", "--dtype", "float32", "--output", str(tmp_path / "a.json")])
+    names = [row["name"] for row in json.loads((tmp_path / "a.json").read_text())["results"]]
+    assert names == [f"{engine}, float32, {time}" for engine in ("xla", "openvino") for time in ("first", "second")] + [
+        files.SCRIPT
+    ]
+    assert [command[command.index("--engine") + 1] for command in commands[:-1]] == ["xla"] * 2 + ["openvino"] * 2
+    assert "this needs PyTorch" in capsys.readouterr().out
+
+
 def test_the_folder_of_sizes_has_no_size_twice(tmp_path):
     from benchmarks import start
 

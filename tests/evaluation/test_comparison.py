@@ -12,12 +12,12 @@ from mprnet_jax.evaluation.comparison_page import compare
 from mprnet_jax.support.errors import UserError
 
 
-def save_result(folder, psnr, names=None, sha256="0"):
+def save_result(folder, psnr, names=None, sha256="0", contents=""):
     """A result of the gopro protocol with these scores, on disk."""
     names = names or [f"{i:03d}" for i in range(len(psnr))]
     rows = [{"name": name, "psnr": float(x), "ssim_matlab_rgb": 0.9} for name, x in zip(names, psnr, strict=True)]
     by = results.RestoredBy(kind="weights", source="x", sha256="0", sha256_of="y")
-    dataset = results.Dataset(str(folder), sha256, "z")
+    dataset = results.Dataset(str(folder), sha256, "z", contents)
     results.save(folder, results.Result("gopro", folder.name, len(rows), rows, [], dataset, by, 1.0))
     return folder
 
@@ -85,7 +85,7 @@ def test_images_that_equal_their_truth_are_counted_and_left_out_of_the_mean(tmp_
     assert found["images"] == 7
     assert found["mean"] == pytest.approx(np.append(b[2:] - psnr[2:], 0).mean())
     assert (found["better"], found["worse"]) == (7, 0)
-    assert "1 images equal their truth in one run alone" in text
+    assert "1 image equals its truth in one run alone" in text
     assert "PSNR (RGB), dB: B is higher; B - A = +" in text
     assert found["verdict"] == "B is higher"
 
@@ -98,6 +98,15 @@ def test_only_shared_images_count_and_other_data_are_named(tmp_path):
     assert compared.differences["psnr"].mean == pytest.approx(-2)
     assert "5 images in common; 5 that only one run has" in compared.notes[1]
     assert "the data sets differ" in compared.notes[0]
+
+
+def test_one_data_set_in_two_layouts_is_no_other_data(tmp_path):
+    a = save_result(tmp_path / "a", np.arange(8) + 25.0, sha256="1", contents="same")
+    assert (
+        comparison.measure(a, save_result(tmp_path / "b", np.arange(8) + 26.0, sha256="2", contents="same")).notes == []
+    )
+    other = save_result(tmp_path / "c", np.arange(8) + 26.0, sha256="2", contents="other")
+    assert "the data sets differ" in comparison.measure(a, other).notes[0]
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def test_infinite_psnr_is_shown_and_left_out_of_plots(rendered):
     page = rendered([("a", float("inf")), ("b", 30.0)])
     assert "best: a, inf dB" in page
     assert "nan" not in re.sub(r"base64,[^\"]*", "", page)
-    assert "1 images equal their truth" in page
+    assert "1 image equals its truth" in page
 
 
 def test_another_count_than_the_papers_is_a_notice(rendered):

@@ -72,6 +72,13 @@ def test_a_flat_grey_jpeg_is_whole(tmp_path):
     assert images.read(tmp_path / "a.jpg").shape == (64, 64, 3)
 
 
+def test_what_libpng_says_of_an_interlaced_picture_stays_off_the_screen(tmp_path, capfd):
+    stored = make.noise(0, 20, 30, 3, dtype=np.uint16)
+    (tmp_path / "a.png").write_bytes(make.png_file(stored, interlace=True))
+    np.testing.assert_array_equal(images.open_picture(tmp_path / "a.png").pixels, stored)
+    assert capfd.readouterr().err == ""
+
+
 def test_a_picture_that_takes_too_long_is_given_up_on_and_the_next_one_is_read(tmp_path, monkeypatch):
     Image.fromarray(make.noise(2, 4, 4)).save(tmp_path / "a.gif")
     (tmp_path / "slow.ppm").write_bytes(slow_text())

@@ -173,6 +173,10 @@ def test_a_device_that_is_not_there_is_told(restorer, photo):
 
 
 @needs_openvino
-def test_the_memory_that_openvino_needs_is_planned_with(restorer):
+def test_the_memory_that_openvino_needs_is_planned_with(restorer, monkeypatch):
+    rounded = restorer.with_options(engine="openvino", dtype="bfloat16")
     planned = restorer.with_options(engine="openvino").program_bytes(64, 64)
     assert planned > 64 * 64 * 4 * TINY.n_feat
+    for native in (True, False):  # without it, bfloat16 is computed in float32
+        monkeypatch.setattr(dispatch, "cpu_has_bfloat16", lambda native=native: native)
+        assert (rounded.program_bytes(64, 64) < planned) == native

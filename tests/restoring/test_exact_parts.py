@@ -21,7 +21,8 @@ WIDE_KERNEL = dataclasses.replace(TINY, kernel_size=5)
 
 @pytest.fixture(scope="module")
 def restorer():
-    return Restorer(TINY, init_params(TINY, seed=0), {"patch_size": 4}, RestoreOptions(tlc=True, tile="whole"))
+    options = RestoreOptions(tlc=True, tile="whole", engine="xla")
+    return Restorer(TINY, init_params(TINY, seed=0), {"patch_size": 4}, options)
 
 
 def picture(height, width):

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 
+from mprnet_jax.backends import dispatch
 from mprnet_jax.model import init_params
 from mprnet_jax.restoring import RestoreOptions, Restorer, executables
 from tests.helpers.tiny import TINY
@@ -16,7 +17,8 @@ from tests.helpers.tiny import TINY
 
 @pytest.fixture(scope="module")
 def restorer():
-    return Restorer(TINY, init_params(TINY, seed=0), {"patch_size": 8}, RestoreOptions(stages=1, tile=32, overlap=8))
+    options = RestoreOptions(stages=1, tile=32, overlap=8, engine="xla")
+    return Restorer(TINY, init_params(TINY, seed=0), {"patch_size": 8}, options)
 
 
 def picture(height=61, width=75):
@@ -50,6 +52,23 @@ def test_each_device_restores_images_of_its_own(restorer):
     for each in several:
         np.testing.assert_array_equal(each(image), expected)
         assert {device.id for device in jax.tree.leaves(each._engine._placed)[0].devices()} == {each.devices[0]}
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="about CPUs")
+def test_the_form_for_onednn_is_taken_for_many_pixels_and_gives_the_same(restorer, monkeypatch):
+    """Where jaxlib has no oneDNN, the same form is compiled to XLA's own convolutions."""
+    asked, image = [], picture()
+    monkeypatch.setattr(dispatch, "prefers_onednn", lambda dtype, pixels: asked.append(pixels))
+    expected = restorer(image)
+    monkeypatch.setattr(dispatch, "prefers_onednn", lambda dtype, pixels: True)
+    network = restorer._network_for(1)
+    assert network.onednn
+    np.testing.assert_allclose(restorer(image), expected, atol=1e-5)
+    program = executables.compile_restoring(executables.ProgramKey(network, 32, 32))
+    assert (dispatch.ONEDNN_CALL in program.as_text()) == dispatch.has_onednn_convolutions("float32")
+    # What is counted: every pixel of every tile, for as many images as the program is to restore.
+    assert asked == [len(restorer.plan(61, 75)) * 32 * 32]
+    assert restorer.for_sizes([(61, 75)] * 9 + [(20, 20)]).options.uses == 5
 
 
 @pytest.mark.parametrize(("ensemble", "times"), [(False, 1), (True, 8)])

@@ -26,7 +26,7 @@ BASE = {
     ),
 }
 EVERY = ["--tile", "512", "--overlap", "64", "--stage", "2", "--tlc", "--patch-size", "96", "--self-ensemble"]
-EVERY += ["--dtype", "bfloat16", "--devices", "2", "--batch", "3"]
+EVERY += ["--strength", "0.5", "--strength-colour", "0.9", "--dtype", "bfloat16", "--devices", "2", "--batch", "3"]
 GIVEN = RestoreOptions(
     tile=512,
     overlap=64,
@@ -34,6 +34,8 @@ GIVEN = RestoreOptions(
     tlc=True,
     patch_size=96,
     self_ensemble=True,
+    strength=0.5,
+    strength_colour=0.9,
     dtype="bfloat16",
     devices=2,
     batch=3,
@@ -48,15 +50,16 @@ def parsed(command, *argv):
 @pytest.mark.parametrize("command", ["infer", "evaluate"])
 def test_a_command_takes_every_option_and_without_any_the_defaults_of_python(command):
     assert parsed(command, *EVERY) == GIVEN
-    assert parsed(command, "--tlc", "--halo", "128") == RestoreOptions(tlc=True, halo=128)
-    assert parsed(command) == RestoreOptions()
+    defaults = RestoreOptions(dtype="auto" if command == "infer" else "float32")  # scores are of float32
+    assert parsed(command, "--tlc", "--halo", "128") == defaults.replace(tlc=True, halo=128)
+    assert parsed(command) == defaults
 
 
 def test_commands_with_fewer_options_take_those_they_can():
     assert parsed("ray", *EVERY[:-4], "--batch", "3") == dataclasses.replace(GIVEN, devices=None)
     fixed = ("--tile", "512", "--overlap", "64", "--patch-size", "96", "--dtype", "bfloat16", "--batch", "3")
     assert parsed("demo", *fixed, "--devices", "2") == dataclasses.replace(
-        GIVEN, stages=3, tlc=False, self_ensemble=False
+        GIVEN, stages=3, tlc=False, self_ensemble=False, strength=1, strength_colour=None
     )
     parse, base = BASE["export"]
     assert parse([*base, "--stage", "2"]).stage == 2
@@ -69,8 +72,8 @@ def test_every_field_says_what_it_is_and_its_text_is_the_help_of_the_command():
     for text in ("mean over the flips and rotations under which the task", "with tlc: tiles see this many pixels"):
         assert text in helped
     for field in dataclasses.fields(RestoreOptions):
-        option = {"stages": "--stage"}.get(field.name, f"--{field.name.replace('_', '-')}")
-        assert (option in helped) == (field.name not in ("shapes", "memory_share"))
+        option = {"stages": "--stage", "guard": "--no-guard"}.get(field.name, f"--{field.name.replace('_', '-')}")
+        assert (option in helped) == (field.name not in ("shapes", "uses", "memory_share"))
     assert "see the documentation" not in helped  # what stands where a field has no text
 
 

@@ -22,7 +22,7 @@ from mprnet_jax.support.errors import UserError
 def restorer():
     from tests.helpers.tiny import TINY
 
-    return Restorer(TINY, init_params(TINY, seed=0))
+    return Restorer(TINY, init_params(TINY, seed=0)).with_options(engine="xla")
 
 
 def test_a_picture_whose_size_fits_is_restored_as_the_network_alone_would(restorer, photo):
@@ -118,6 +118,23 @@ def test_auto_takes_the_whole_image_where_it_fits_and_the_largest_tiles_where_no
     assert tiles.overlap == tiles.tile // 8
 
 
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="a GPU's memory is its own")
+def test_auto_takes_tiles_where_the_whole_image_would_take_much_of_the_machine(restorer, monkeypatch):
+    needed = restorer.program_bytes(1024, 2048)
+    monkeypatch.setattr(memory, "available_bytes", lambda: int(4.2 * needed))
+    assert len(restorer.plan(1024, 2048)) == 1
+    monkeypatch.setattr(memory, "available_bytes", lambda: int(3.8 * needed))
+    tiles = restorer.plan(1024, 2048)
+    assert (tiles.tile, len(tiles)) == (1024, 3)
+    assert len(restorer.plan(1024, 1024)) == 1  # no larger than a tile
+    assert len(options(restorer, tile="whole").plan(1024, 2048)) == 1
+    # Shared by two devices, a picture is never whole on one of them; each with its own picture has half of the memory.
+    monkeypatch.setattr(memory, "available_bytes", lambda: 20 * needed)
+    both = options(restorer, devices=2)
+    assert len(both.plan(1024, 2048)) > 1
+    assert [each.options.memory_share for each in both.on_each_device()] == [memory.SHARE / 2] * 2
+
+
 def test_local_means_need_the_training_patch_and_change_the_result(restorer, photo):
     with pytest.raises(UserError, match="does not say which patches it was trained on; tlc needs patch_size"):
         options(restorer, tlc=True)
@@ -149,7 +166,7 @@ def test_self_ensemble_commutes_with_flips_and_rotations(restorer, photo):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"dtype": "float64"}, "dtype must be float32 or bfloat16, got 'float64'"),
+        ({"dtype": "float64"}, "dtype must be auto, float32 or bfloat16, got 'float64'"),
         ({"patch_size": 0}, "patch_size must be a positive number of pixels, got 0"),
         ({"stages": 4}, "stages must be 1, 2 or 3, got 4"),
         ({"tile": 60}, "tile must be a multiple of 8 of at least 16 pixels, got 60"),

@@ -207,7 +207,7 @@ def test_waiting_for_data_counts_while_no_step_runs_and_only_then():
         measured = pace.measured()
         assert least <= measured["data_wait"] <= most
         assert 0 < measured["images_per_second"] <= 8 / 0.2
-    assert "for the 10 steps to come" in pace.forecast(10)
+    assert "for 10 steps to come" in pace.forecast(10)
 
 
 def events_of(folder):
@@ -240,7 +240,7 @@ def test_a_run_can_be_looked_at(whole):
     with Image.open(whole.workdir / "curves.png") as curves:
         assert min(curves.size) > 500
         assert len(curves.convert("RGB").getcolors(2**24)) > 10
-    for words in ("a step takes about", "GB are free", "for the 4 steps to come"):
+    for words in ("a step takes about", "GB are free", "for 4 steps to come"):
         assert words in whole.shown
     for words in ("loss=", "dB", "images/s=", "waiting for data=", "validation="):
         assert words in whole.shown

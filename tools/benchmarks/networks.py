@@ -17,6 +17,7 @@ from mprnet_jax.backends import dispatch
 from mprnet_jax.interchange.torch import reference
 from mprnet_jax.interchange.torch import state_dict as torch_state_dict
 from mprnet_jax.model import MPRNetConfig, Params
+from mprnet_jax.restoring.engines.openvino import OpenVinoEngine
 from mprnet_jax.restoring.executables import Network, ProgramKey, compile_restoring
 from mprnet_jax.support.errors import UserError
 from mprnet_jax.support.optional_imports import import_extra
@@ -40,17 +41,19 @@ def device_bytes(program: jax.stages.Compiled) -> Callable[[], int] | None:
     return None if jax.default_backend() == "cpu" else lambda: total
 
 
-def ours(cfg: MPRNetConfig, params: Params, images: np.ndarray, dtype: str) -> Contestant:
-    """The programs that Restorer runs for whole images of this size; a CPU's cores take an image each where there are
-    several, as in a folder."""
+def ours(cfg: MPRNetConfig, params: Params, images: np.ndarray, dtype: str, onednn: bool = False) -> Contestant:
+    """The programs that Restorer runs for whole images of this size, or `onednn`, for many; a CPU's cores take an image
+    each where there are several, as in a folder. Raises Missing where jaxlib has no oneDNN."""
+    if onednn and not dispatch.has_onednn_convolutions(dtype):
+        raise Missing("this jaxlib has no oneDNN for it")
     on_cpu = jax.default_backend() == "cpu"
-    sizes = dispatch.faster_config(cfg, dtype)
+    sizes = cfg if onednn else dispatch.faster_config(cfg, dtype)
     batch, height, width, _ = images.shape
     start = time.perf_counter()
     share = batch // math.gcd(batch, jax.local_device_count()) if on_cpu else batch
     calls = []
     for number, first in enumerate(range(0, batch, share)):
-        program = compile_restoring(ProgramKey(Network(sizes, dtype, 3, None), height, width, share), number)
+        program = compile_restoring(ProgramKey(Network(sizes, dtype, 3, None, onednn), height, width, share), number)
         part = (
             dispatch.pack_params(params, sizes, dtype),
             images[first : first + share],
@@ -69,6 +72,22 @@ def ours(cfg: MPRNetConfig, params: Params, images: np.ndarray, dtype: str) -> C
         compile_seconds=seconds,
         device_bytes=device_bytes(program),
     )
+
+
+def our_openvino(cfg: MPRNetConfig, params: Params, images: np.ndarray, dtype: str, threads: int) -> Contestant:
+    """The OpenVINO engine of Restorer. Raises Missing without OpenVINO, and where it would ignore bfloat16."""
+    for module in ("openvino", "onnx"):
+        optional(module, module)
+    if dtype == "bfloat16" and not dispatch.cpu_has_bfloat16():
+        raise Missing("OpenVINO ignores bfloat16 on this processor")
+    network = Network(cfg, dtype, 3, None)
+    engine = OpenVinoEngine(network, params, "CPU", threads)
+    batch, height, width, _ = images.shape
+    key, offsets = ProgramKey(network, height, width, batch), np.zeros((batch, 4), np.int32)
+    start = time.perf_counter()
+    engine.start(key, images[:, :8, :8], offsets, 0)  # the graph takes all sizes
+    seconds = time.perf_counter() - start
+    return Contestant(lambda: engine.start(key, images, offsets, 0), np.asarray, seconds)
 
 
 class Torch:

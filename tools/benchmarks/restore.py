@@ -33,6 +33,10 @@ def prepare(args: argparse.Namespace, preset: str, size: side_by_side.Size) -> s
     builders: side_by_side.Builders = {}
     for dtype in args.dtype:
         builders[NAMES[dtype]] = lambda dtype=dtype: networks.ours(cfg, params, images, dtype)
+        builders[f"{NAMES[dtype]}, oneDNN"] = lambda dtype=dtype: networks.ours(cfg, params, images, dtype, onednn=True)
+        builders[f"{NAMES[dtype]}, OpenVINO engine"] = lambda dtype=dtype: networks.our_openvino(
+            cfg, params, images, dtype, threads
+        )
     builders[side_by_side.REFERENCE] = torch()
     builders["PyTorch channels_last"] = torch(channels_last=True)
     if args.compile:

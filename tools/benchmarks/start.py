@@ -15,6 +15,7 @@ import numpy as np
 from benchmarks import report, timing
 from mprnet_jax import images
 from mprnet_jax.infer import SAMPLES
+from mprnet_jax.restoring.options import DTYPES, ENGINES
 from mprnet_jax.support.errors import UserError
 
 COMPILED = "Finished XLA compilation"  # what JAX logs for each program
@@ -28,6 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sizes", type=int, default=100, help="pictures of a folder, each of its own size [%(default)s]"
     )
+    parser.add_argument("--engine", choices=ENGINES, default="auto", help="of the command [%(default)s]")
+    parser.add_argument("--dtype", choices=DTYPES, default="auto", help="of the command [%(default)s]")
     parser.add_argument("--output", type=Path, metavar="FILE.json", help="write JSON")
 
 
@@ -42,19 +45,24 @@ def main(args: argparse.Namespace) -> None:
     picture = args.input or next(iter(sorted(samples.glob("*"))), None)
     if picture is None:
         raise UserError(f"{samples}: no sample; name a picture with --input")
-    rows = []
+    rows, how = [], ["--engine", args.engine, "--dtype", args.dtype]
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "XDG_CACHE_HOME": f"{folder}/cache", "JAX_LOG_COMPILES": "1"}
         environment.pop("JAX_COMPILATION_CACHE_DIR", None)
         for number in range(args.starts):
             output = f"{folder}/{number}"
-            command = [sys.executable, "-m", "mprnet_jax.infer", "--task", args.task, "--input", str(picture)]
-            rows.append({"name": f"start {number + 1}", **_run([*command, "--output", output], environment)})
-            rows.append({"name": "  import", **_run([sys.executable, "-c", "import mprnet_jax.infer"], environment)})
+            command = [sys.executable, "-m", "mprnet_jax.infer", "--task", args.task, "--input", str(picture), *how]
+            rows.append({"name": f"start {number + 1}", **run_command([*command, "--output", output], environment)})
+            rows.append(
+                {"name": "  import", **run_command([sys.executable, "-c", "import mprnet_jax.infer"], environment)}
+            )
         sizes = _folder_of_sizes(Path(folder) / "sizes", args.sizes)
         # After one stage: as many programs as for three, which would only take longer.
         command = [sys.executable, "-m", "mprnet_jax.infer", "--task", args.task, "--input", str(sizes), "--stage", "1"]
-        rows.append({"name": f"{args.sizes} sizes", **_run([*command, "--output", f"{folder}/sized"], environment)})
+        command += how
+        rows.append(
+            {"name": f"{args.sizes} sizes", **run_command([*command, "--output", f"{folder}/sized"], environment)}
+        )
     cells = [
         [row["name"], f"{row['wall_s']:.2f}", f"{row['cpu_s']:.2f}", str(row["compiled"]), str(row["from_cache"])]
         for row in rows
@@ -73,8 +81,11 @@ def _folder_of_sizes(folder: Path, count: int) -> Path:
     return folder
 
 
-def _run(command: list[str], environment: dict[str, str]) -> dict[str, Any]:
-    """Raises UserError if the command fails."""
+def run_command(command: list[str], environment: dict[str, str]) -> dict[str, Any]:
+    """Wall and CPU seconds of a command from its start to its end, and the programs of XLA that its log tells of.
+
+    Raises UserError if it fails.
+    """
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)

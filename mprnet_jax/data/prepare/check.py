@@ -19,6 +19,7 @@ from mprnet_jax.data.sources.pairs import SIDES, Matched, headers, shown
 from mprnet_jax.data.sources.source import CleanPhotos, Pairs, Source
 from mprnet_jax.images.headers import Header, header_of
 from mprnet_jax.support.errors import UserError
+from mprnet_jax.support.words import counted
 
 LISTED = 4  # sizes and modes that are told apart; the rest is summed up
 CONVERTED = "are converted on reading, to RGB of 8 bits"
@@ -56,8 +57,8 @@ def report(findings: Findings, patch_size: int, batch_size: int, crops: int) -> 
     total = len(findings.usable) * crops
     lines.append(
         f"would be trained on: {len(findings.usable)} {'once this is mended' if findings.wrong else 'in all'}, "
-        f"{crops} crop{'s' * (crops > 1)} of {patch_size} px of each an epoch: "
-        f"{total // batch_size} steps of batch {batch_size}"
+        f"{counted(crops, 'crop')} of {patch_size} px of each an epoch: "
+        f"{counted(total // batch_size, 'step')} of batch {batch_size}"
     )
     if total < batch_size:
         lines.append("  fewer than one batch: choose a smaller batch or more crops of each")
@@ -106,7 +107,7 @@ def _counts(found: Sequence[Header | None]) -> str:
         columns.append(", ".join(shown_values) or "none readable")
     converted = sum(header.kind != "RGB" or header.bits > 8 for header in known)
     note = f"; {converted} {CONVERTED}" if converted else ""
-    return f"{len(found)} pictures: {'; '.join(columns)}{note}"
+    return f"{counted(len(found), 'picture')}: {'; '.join(columns)}{note}"
 
 
 def _check_photos(folder: Path) -> Findings:
@@ -140,6 +141,6 @@ def _check_pairs(folder: Path, what: str, matched: Matched) -> Findings:
 
 def _check_dataset(folder: Path, dataset: Path) -> Findings:
     source = open_folder.open_source(folder)
-    findings = Findings(f"{dataset}: a built dataset, split {source.split}, {len(source.names)} pairs")
+    findings = Findings(f"{dataset}: a built dataset, split {source.split}, {counted(len(source.names), 'pair')}")
     _read_all(source, findings, folder)
     return findings

@@ -63,11 +63,14 @@ def is_bounded(file: BinaryIO) -> bool:
     """Whether decoding costs no more than what the size of the picture and of the file say, checked before it starts.
 
     So it is for PNG and JPEG, whose structure is walked within limits, BMP and PNM without runs or text, WebP of the
-    simple kind, and TIFF of few strips in a compression that is decoded in one pass.
+    simple kind, and TIFF of few strips in a compression that is decoded in one pass. Interlaced PNGs, which are few,
+    count as not bounded for another reason: libpng writes about them to stderr.
     """
     head = file.read(64)
     file.seek(0)
-    if head.startswith((png.SIGNATURE, jpeg.SIGNATURE)) or not head:
+    if head.startswith(png.SIGNATURE):
+        return head[png.INTERLACED_AT : png.INTERLACED_AT + 1] != b"\1"
+    if head.startswith(jpeg.SIGNATURE) or not head:
         return True
     if signatures.is_raw(file):
         return False

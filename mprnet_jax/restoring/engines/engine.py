@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 EngineName = Literal["xla", "openvino"]
 TITLES = {"xla": "XLA", "openvino": "OpenVINO"}
-EXTRA = "openvino"
 
 
 class Engine(Protocol):
@@ -25,7 +24,8 @@ class Engine(Protocol):
     def start(self, key: "ProgramKey", pixels: np.ndarray, offsets: np.ndarray, lane: int) -> Any:
         """Begin to restore N H W 3 float32 in one of the lanes; np.asarray of what it gives waits for the result.
 
-        Neither clipped nor cropped. `offsets` as apply_to_part takes them, for keys with windows.
+        Neither clipped nor cropped; with the network's every_stage all stages behind each other, N H W 3S, the last
+        one first. `offsets` as apply_to_part takes them, for keys with windows.
         """
         ...
 
@@ -47,7 +47,7 @@ def choose_engine(asked: str, local: bool) -> EngineName:
     """
     if asked == "openvino" and not has_openvino():
         raise UserError(
-            f"engine openvino: OpenVINO is not installed; run: pip install 'mprnet_jax[{EXTRA}]', or leave --engine out"
+            "engine openvino: OpenVINO is not installed; run: pip install 'mprnet_jax[openvino]', or leave --engine out"
         )
     if asked == "xla" or local or not has_openvino():
         return "xla"

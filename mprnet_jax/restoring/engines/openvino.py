@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from mprnet_jax.backends import dispatch
 from mprnet_jax.interchange.onnx_graph import onnx_model
 from mprnet_jax.model import Params
-from mprnet_jax.restoring.engines.engine import EXTRA, EngineName
+from mprnet_jax.restoring.engines.engine import EngineName
 from mprnet_jax.restoring.executables import Network, ProgramKey
 from mprnet_jax.support.errors import UserError, one_line
 from mprnet_jax.support.optional_imports import import_extra
@@ -23,10 +24,10 @@ def import_openvino() -> Any:
     """The package, without the statistics that it would send to its makers when it is imported. Raises UserError."""
     telemetry = "openvino_telemetry"
     if telemetry in sys.modules:  # the caller's own doing
-        return import_extra("openvino", "openvino", EXTRA)
+        return import_extra("openvino", "openvino", "openvino")
     sys.modules[telemetry] = None  # type: ignore[assignment]  # not to be found: the package has a stub for that
     try:
-        return import_extra("openvino", "openvino", EXTRA)
+        return import_extra("openvino", "openvino", "openvino")
     finally:
         del sys.modules[telemetry]
 
@@ -50,7 +51,8 @@ class OpenVinoEngine:
                 f"engine device {self.device}: OpenVINO finds {', '.join(core.available_devices) or 'none'}; choose "
                 "one of them, or install the driver"
             )
-        graph = onnx_model(self.network.config, self.params, self.network.stages)
+        network = self.network
+        graph = onnx_model(network.config, self.params, network.stages, network.every_stage)
         settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": PRECISIONS[self.network.dtype]}
         if self.device == "CPU":
             settings["INFERENCE_NUM_THREADS"] = self.threads
@@ -64,11 +66,15 @@ class OpenVinoEngine:
             ) from error
 
     def start(self, key: ProgramKey, pixels: np.ndarray, offsets: np.ndarray, lane: int) -> np.ndarray:
+        """As Engine says; the result is there when this returns."""
         # Channels first, as ONNX has them; the copy is small beside the network.
         request = self._compiled.create_infer_request()  # of its own: results lie in its memory
-        (restored,) = request.infer([np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))]).values()
-        return restored.transpose(0, 2, 3, 1)
+        stages = request.infer([np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))]).to_tuple()
+        return np.concatenate(stages, axis=1).transpose(0, 2, 3, 1)
 
     def program_bytes(self, key: ProgramKey) -> int:
+        """As Engine says: in proportion to the pixels, whose bytes were measured."""
         channels = self.network.config.n_feat + self.network.config.scale_orsnetfeats
-        return BYTES_A_CHANNEL[self.network.dtype] * channels * key.pixels
+        # A CPU without bfloat16 computes float32, whatever it is asked for.
+        dtype = self.network.dtype if self.device != "CPU" or dispatch.cpu_has_bfloat16() else "float32"
+        return BYTES_A_CHANNEL[dtype] * channels * key.pixels

@@ -27,20 +27,28 @@ class XlaEngine:
 
     @property
     def lanes(self) -> int:
+        """One for each device."""
         return len(self.devices)
 
     @functools.cached_property
+    def _placed(self) -> dict[Network, list[Params]]:
+        """The parameters on each device as the programs take them: of the network, or of its form for oneDNN."""
+        return {}
+
     @standard_settings()
-    def _placed(self) -> list[Params]:
-        """The parameters on each device, as programs take them."""
-        packed = dispatch.pack_params(self.params, self.network.config, self.network.dtype)
-        return [jax.device_put(packed, jax.local_devices()[device]) for device in self.devices]
+    def _place(self, network: Network) -> list[Params]:
+        if network not in self._placed:
+            packed = dispatch.pack_params(self.params, network.config, network.dtype)
+            self._placed[network] = [jax.device_put(packed, jax.local_devices()[device]) for device in self.devices]
+        return self._placed[network]
 
     def start(self, key: ProgramKey, pixels: np.ndarray, offsets: np.ndarray, lane: int) -> jax.Array:
+        """As Engine says; the first of each shape compiles its program."""
         device = self.devices[lane]
         arguments: Any = jax.device_put((pixels, offsets), jax.local_devices()[device])
         with standard_settings():
-            return executables.compile_restoring(key, device)(self._placed[lane], *arguments)
+            return executables.compile_restoring(key, device)(self._place(key.network)[lane], *arguments)
 
     def program_bytes(self, key: ProgramKey) -> int:
+        """As Engine says: XLA's plan for the program, which is compiled for it."""
         return memory.needed_bytes(executables.compile_restoring(key, self.devices[0]))

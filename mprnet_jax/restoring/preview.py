@@ -1,0 +1,88 @@
+"""A look before the whole: one crop of a picture restored with what lies around it, at several strengths."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import ndimage
+
+from mprnet_jax import images
+from mprnet_jax.restoring import strength
+from mprnet_jax.restoring.orientations import Part
+from mprnet_jax.restoring.restorer import Restorer
+
+SIDE = 512  # pixels of the crop
+MARGIN = 64  # pixels around it that the network sees, too: its border is that of a tile, where others blend
+STEP = 4  # pixels between those that are looked at for the busiest crop
+STRONGEST = 0.1  # difference of neighbours, of 1, that counts: a single hard edge is not what a preview is for
+
+
+@dataclasses.dataclass(frozen=True)
+class Preview:
+    """A crop before and after."""
+
+    part: Part  # rows and columns in the picture
+    before: np.ndarray  # h w 3 float32 in [0, 1]
+    after: list[np.ndarray]  # for each strength, the same
+
+
+def busiest(pixels: np.ndarray, side: int | None = None) -> tuple[int, int]:
+    """The middle (x, y) of the square crop of an image (H W 3) that holds most detail, pixels."""
+    side = side or SIDE
+    sparse = images.to_float(pixels[::STEP, ::STEP]).mean(axis=-1)
+    detail = np.zeros_like(sparse)
+    for axis in (0, 1):
+        steps = np.minimum(np.abs(np.diff(sparse, axis=axis)), STRONGEST)
+        detail[tuple(slice(length) for length in steps.shape)] += steps
+    height, width = sparse.shape
+    crop = tuple(min(side // STEP, length) for length in (height, width))
+    mean = ndimage.uniform_filter(detail, crop, mode="constant")
+    half = tuple(length // 2 for length in crop)
+    inside = mean[half[0] : height - (crop[0] - half[0]) + 1, half[1] : width - (crop[1] - half[1]) + 1]
+    row, column = np.unravel_index(np.argmax(inside), inside.shape)
+    return (int(column) + half[1]) * STEP, (int(row) + half[0]) * STEP
+
+
+def crop_at(height: int, width: int, x: int, y: int, side: int | None = None) -> Part:
+    """The crop of an image around a point, moved inside where it would leave it."""
+
+    side = side or SIDE
+
+    def along(length: int, middle: int) -> slice:
+        begin = max(0, min(middle - side // 2, length - side))
+        return slice(begin, min(begin + side, length))
+
+    return along(height, y), along(width, x)
+
+
+def make_preview(
+    restorer: Restorer, pixels: np.ndarray, at: tuple[int, int] | None = None, strengths: Sequence[float] = ()
+) -> Preview:
+    """Restore one crop of an image (H W 3 uint8, uint16 or float) around `at` (x, y in pixels; None: the busiest).
+
+    `strengths`: of luminance and colour; empty for those of the restorer. The crop differs from the whole picture's as
+    tiles do, and where a part is given back by sigmas of its own. Raises UserError as the restorer does.
+    """
+    height, width = pixels.shape[:2]
+    part = crop_at(height, width, *(at or busiest(pixels)))
+    seen = tuple(
+        slice(max(0, along.start - MARGIN), min(length, along.stop + MARGIN))
+        for along, length in zip(part, (height, width), strict=True)
+    )
+    inside = tuple(
+        slice(along.start - outer.start, along.stop - outer.start) for along, outer in zip(part, seen, strict=True)
+    )
+    before = np.clip(images.to_float(pixels[seen]), 0, 1)
+    once = restorer.with_options(
+        tile="whole",
+        overlap=None,
+        halo=None,
+        shapes=(),
+        strength=1.0,
+        strength_colour=None,
+        devices=restorer.devices[:1],
+    )
+    restored = once(before)
+    pairs = [(share, share) for share in strengths] or [restorer.options.strengths]
+    after = [strength.partly(before, restored, *pair, restorer.gives_texture_back)[inside] for pair in pairs]
+    return Preview(part, before[inside], after)
