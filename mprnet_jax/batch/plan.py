@@ -67,7 +67,7 @@ def costs(restorer: Restorer, found: Counter[tuple[int, int]]) -> list[Cost]:
     """What each size takes, largest pictures first."""
     if not found:
         return []
-    restorer = restorer.for_sizes(found.elements())
+    restorer = restorer.for_sizes(Counter(found).elements())
     per_pixel = seconds_per_pixel(restorer)
     rows = []
     for (height, width), count in sorted(found.items(), key=lambda entry: (-entry[0][0] * entry[0][1], entry[0])):

@@ -189,7 +189,7 @@ class Restorer:
         every_part = list(tiles.parts())
         total = len(tiles) * len(orientations)
         height, width = (min(side, tiles.tile) for side in image.shape[:2])
-        network = self._network_for(total * height * width * self.options.uses)
+        network = self._network_for(len(tiles) * height * width)
         jobs = image_jobs(image, tiles, orientations, network, self.options.shapes)
         batch = min(self.options.batch, total)
         parts: list[np.ndarray] = []
@@ -269,14 +269,15 @@ class Restorer:
         return Network(sizes, options.dtype, options.stages, self.window, every_stage=self.is_guarded)
 
     def _network_for(self, pixels: int) -> Network:
-        """The network, in the form that is fastest for a program that is to restore so many pixels."""
+        """The network, in the form that is fastest for images of so many pixels, all tiles counted."""
+        pixels *= self.options.uses * (len(self.orientations) if self.options.self_ensemble else 1)
         if self.engine_name == "xla" and dispatch.prefers_onednn(self.options.dtype, pixels):
             return dataclasses.replace(self._network, config=self.config, onednn=True)
         return self._network
 
     @functools.cached_property
     def _planner(self) -> TilePlanner:
-        return TilePlanner(self._network, self.options, self._engine)
+        return TilePlanner(self._network, self.options, self._engine, self._network_for)
 
     @functools.cached_property
     def _engine(self) -> Engine:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import jax
 
@@ -33,6 +34,8 @@ class TilePlanner:
     network: Network
     options: RestoreOptions
     engine: Engine
+    network_for: Callable[[int], Network]
+    """The form of the network that restores images of so many pixels."""
 
     def plan(self, height: int, width: int) -> Tiles:
         """The tiles that an image of a size (pixels) is restored in. If tile is auto, XLA compiles a program to
@@ -70,7 +73,8 @@ class TilePlanner:
 
     def program_bytes(self, height: int, width: int) -> int:
         """Memory that restoring H x W pixels (multiples of 8) at once takes, beyond the image itself, in bytes."""
-        return self.engine.program_bytes(ProgramKey(self.network, height, width))
+        # Asked of the program that will restore them, so that no other is compiled.
+        return self.engine.program_bytes(ProgramKey(self.network_for(height * width), height, width))
 
     def _largest_tile(self, height: int, width: int, halo: int) -> int:
         padded = tuple(up_to_multiple(side, SIZE_MULTIPLE) for side in (height, width))
