@@ -133,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"limits: {guard.LIMITS}")
         clean = photos(args.photos, args.count)
         for task in args.task:
-            restorer = Restorer.from_pretrained(PRETRAINED[task], engine="xla")
+            restorer = Restorer.from_pretrained(PRETRAINED[task])
             report(task, restorer, clean, args.planted)
 
 

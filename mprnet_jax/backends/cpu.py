@@ -34,7 +34,7 @@ TRANSPOSED = ("CHWN", "IHWO", "HWNC")  # layouts in which input * output gradien
 
 def faster_config(cfg: MPRNetConfig) -> MPRNetConfig:
     """The sizes to compute a network in: `cfg`, or wider ones if they are faster."""
-    if not wide_registers():
+    if not _wide_registers():
         return cfg
     c, s, o = cfg.n_feat, cfg.scale_unetfeats, cfg.scale_orsnetfeats
     widths = FASTER_ON_SEVERAL_CORES if _several_cores() else FASTER_WIDTHS
@@ -47,7 +47,7 @@ def faster_config(cfg: MPRNetConfig) -> MPRNetConfig:
 
 
 @functools.cache
-def wide_registers() -> bool:
+def _wide_registers() -> bool:
     """Whether the processor has AVX-512."""
     try:
         return "avx512f" in Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
@@ -69,7 +69,7 @@ def compiler_options(cfg: MPRNetConfig) -> dict[str, str]:
     """
     without_default = {"xla_cpu_experimental_ynn_fusion_type": ""}
     narrow = cfg.n_feat + cfg.scale_orsnetfeats < WIDE
-    return without_default if _several_cores() and (narrow or not wide_registers()) else {}
+    return without_default if _several_cores() and (narrow or not _wide_registers()) else {}
 
 
 @contextlib.contextmanager

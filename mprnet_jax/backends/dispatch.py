@@ -73,9 +73,9 @@ def prefers_onednn(dtype: str, pixels: int) -> bool:
     """Whether a network that is to restore so many pixels with one program is done sooner with oneDNN's convolutions,
     compiling included. If so, it is the network of model.py without this package's rewrites, and ONEDNN_OPTIONS.
 
-    Only on processors with AVX-512, for bfloat16 only where they multiply it themselves: elsewhere it is slower.
+    bfloat16 only on processors that multiply it themselves: elsewhere oneDNN emulates it.
     """
-    if pixels < ONEDNN_FROM[dtype] or not is_cpu() or not cpu.wide_registers():
+    if pixels < ONEDNN_FROM[dtype] or not is_cpu():
         return False
     return (dtype == "float32" or cpu_has_bfloat16()) and has_onednn_convolutions(dtype)
 

@@ -7,7 +7,7 @@ The three stages of MPRNet restore the same picture, so each is a check of the n
 - values outside of the range that the input has nearby, by more than restored detail overshoots,
 
 make a stage implausible there. The last plausible stage is taken, else the input. What is plausible was measured on
-clean, degraded and odd pictures with the weights that ship: docs/guard.md, tools/measure_guard.py.
+clean, degraded and odd pictures with the weights that ship: docs/strength.md, tools/measure_guard.py.
 """
 
 import dataclasses

@@ -84,7 +84,8 @@ class RestoreOptions:
     """The same for colour alone, for specks of colour that disturb more than grain. By default as strength."""
     guard: bool = field(default=True, metadata=_option("--no-guard"))
     """Where the network goes astray, so that its stages disagree or leave the input's range by more than is plausible,
-    an earlier stage or the input is taken, blended; elsewhere nothing changes."""
+    an earlier stage or the input is taken, blended; elsewhere nothing changes. For weights that say that they are for
+    noise, rain or blur."""
     halo: int | Literal["full"] | None = field(default=None, metadata=_option(metavar="full|N", type=_number_or_word))
     """With tlc: tiles see this many pixels around what they restore, stand side by side, and are cut and averaged as
     the whole picture is. full: the radius of the receptive field, for the whole picture's result to float rounding;

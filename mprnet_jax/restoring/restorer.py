@@ -37,6 +37,7 @@ Progress = Callable[[int, int], None]  # parts of an image that are done, of how
 LARGEST_FLOAT = 4.0  # noise may reach out of [0, 1], but not this far: such an array is in another range
 Fallback = Callable[[np.ndarray], None]
 """Called with a map of an image, H W float32, where the guard fell back: 0 the network's result to 1 the input."""
+TASK_NAMES = ("deblurring", "denoising", "deraining")  # that the guard's limits were measured for
 ROWS_AT_ONCE = 256  # of an image, where whole copies would fill the memory
 FLOAT = np.dtype(np.float32)
 SHAPES = 8  # that pictures of many sizes are padded to
@@ -109,6 +110,11 @@ class Restorer:
     def orientations(self) -> tuple[Orientation, ...]:
         """Those that self_ensemble averages over: under which the task of the weights is the same."""
         return tuple(ORIENTATIONS[name] for name in self.provenance.unchanged_under)
+
+    @property
+    def is_guarded(self) -> bool:
+        """Whether parts that went astray fall back: the limits are those of the three tasks, not of any network."""
+        return self.options.guard and (self.provenance.task or self.provenance.official) in TASK_NAMES
 
     @property
     def gives_texture_back(self) -> bool:
@@ -189,7 +195,7 @@ class Restorer:
         parts: list[np.ndarray] = []
         for done, (job, pixels) in enumerate(executables.run(jobs, self._engine, batch), 1):
             restored = pixels[job.crop]
-            if self.options.guard:
+            if self.is_guarded:
                 stages = [restored[..., first : first + 3] for first in range(0, restored.shape[2], 3)][::-1]
                 restored, fell_back = guard.guarded(job.pixels[job.crop], stages)
                 if fell_back is not None:
@@ -260,7 +266,7 @@ class Restorer:
     def _network(self) -> Network:
         options = self.options
         sizes = dispatch.faster_config(self.config, options.dtype) if self.engine_name == "xla" else self.config
-        return Network(sizes, options.dtype, options.stages, self.window, every_stage=options.guard)
+        return Network(sizes, options.dtype, options.stages, self.window, every_stage=self.is_guarded)
 
     def _network_for(self, pixels: int) -> Network:
         """The network, in the form that is fastest for a program that is to restore so many pixels."""

@@ -143,18 +143,36 @@ class Page:
                 shown = _show(picture, folder / "before.jpg"), _show(self._read(result), folder / "after.jpg")
             return str(result), shown, "\n".join(filter(None, (photos.facts(picture), said)))
 
-    def look(self, photo: dict[str, Any] | None, request: gr.Request) -> tuple[Any, str]:
-        """The photo as it came, on both sides of the slider, and what kind it is or why it is refused."""
+    def preview(
+        self, photo: dict[str, Any] | None, task: Any, model: Any, strength: Any, request: gr.Request, at: gr.SelectData
+    ) -> tuple[tuple[str, str], str]:
+        """The part of the photo around a click, before and after, and what it is."""
+        with refusals():
+            path = _path(photo)
+            restorer = offers.choose(self.models, task, model).restorer.with_options(strength=strength)
+            with self.store.visit(str(request.session_hash), path).run() as (folder, stop):
+                picture = self._read(path)
+                x, y = photos.point_of_photo(at.index, picture)
+                with self._worker:
+                    if stop.is_set():
+                        raise UserError(STOPPED)
+                    before, after = photos.preview_photo(picture, restorer, (x, y))
+                shown = _show(before, folder / "before.jpg"), _show(after, folder / "after.jpg")
+        return shown, f"A look at the part around {x}, {y}; press Restore for the whole. {photos.facts(picture)}"
+
+    def look(self, photo: dict[str, Any] | None, request: gr.Request) -> tuple[Any, str, Any]:
+        """The photo as it came, on both sides of the slider, what kind it is or why it is refused, and to click on."""
+        hidden = gr.update(value=None, visible=False)
         if photo is None:
-            return None, ""
+            return None, "", hidden
         try:
             path = _path(photo)
             with failures_told(), self.store.visit(str(request.session_hash), path).run() as (folder, _):
                 picture = self._read(path)
                 shown = _show(picture, folder / "before.jpg")
-            return (shown, shown), photos.facts(picture)
+            return (shown, shown), photos.facts(picture), gr.update(value=shown, visible=True)
         except UserError as error:
-            return None, str(error)
+            return None, str(error), hidden
 
     def stop(self, request: gr.Request) -> None:
         """End the visitor's runs."""
@@ -232,6 +250,15 @@ def build(page: Page, samples: dict[str, list[Path]], queue_length: int) -> gr.B
                     info="1 takes out all that is found, 0 leaves the photo as it came.",
                     elem_id="strength",
                 )
+                clicked = gr.Image(
+                    label="Click where you want to see first what it does",
+                    type="filepath",
+                    interactive=False,
+                    visible=False,
+                    buttons=[],
+                    height=220,
+                    elem_id="click",
+                )
                 with gr.Accordion("For experts", open=False, elem_id="options"):
                     # All names at first, so that programs may name any, and none, for that of the task; a page gets
                     # those of its task when it opens.
@@ -284,7 +311,17 @@ def build(page: Page, samples: dict[str, list[Path]], queue_length: int) -> gr.B
         )
         run.success(lambda: gr.update(interactive=True), None, download, **quick).then(None, js=SHOW_RESULT)
         halt.click(page.stop, None, None, cancels=[run], **quick)
-        photo.change(page.look, photo, [slider, about], **quick).then(
+        clicked.select(
+            page.preview,
+            [photo, task, model, strength],
+            [slider, about],
+            api_visibility="private",
+            preprocess=False,
+            concurrency_limit=RUNS,
+            concurrency_id="restore",
+            show_progress_on=[slider],
+        ).success(None, js=SHOW_RESULT)
+        photo.change(page.look, photo, [slider, about, clicked], **quick).then(
             lambda: gr.update(value=None, interactive=False), None, download, **quick
         )
         task.change(offered, task, [model, gallery], **quick)

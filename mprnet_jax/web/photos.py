@@ -3,11 +3,14 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from mprnet_jax import images
 from mprnet_jax.images.formats.codec import Picture
 from mprnet_jax.reports.pictures import write_browser_jpeg
-from mprnet_jax.restoring import Restorer, guard, restore_picture
+from mprnet_jax.restoring import Restorer, guard, make_preview, restore_picture
 from mprnet_jax.support.errors import UserError
 
 ENDINGS = {"PNG": ".png", "JPEG": ".jpg", "TIFF": ".tif", "WEBP": ".webp", "BMP": ".bmp", "PPM": ".ppm", "JXL": ".jxl"}
@@ -62,6 +65,24 @@ def restore_photo(picture: Picture, restorer: Restorer, result: Path, progress: 
         return " ".join(astray)
     except UserError as error:
         raise UserError(str(error).replace(str(result), result.name)) from error
+
+
+def point_of_photo(clicked: Any, picture: Picture) -> tuple[int, int]:
+    """The x and y in a photo of a click on what write_shown made of it. Raises UserError for what is no point."""
+    height, width, _ = picture.pixels.shape
+    scale = max(1.0, max(height, width) / SHOWN_SIDE)
+    point = clicked if isinstance(clicked, list | tuple) and len(clicked) == 2 else (None, None)
+    if not all(isinstance(along, int | float) and 0 <= along <= SHOWN_SIDE for along in point):
+        raise UserError("click on the photo to see a part of it first")
+    return tuple(min(round(along * scale), side - 1) for along, side in zip(point, (width, height), strict=True))
+
+
+def preview_photo(picture: Picture, restorer: Restorer, at: tuple[int, int]) -> tuple[Picture, Picture]:
+    """512 x 512 pixels around a point (x, y) of a picture, before and after. Raises UserError."""
+    preview = make_preview(restorer, picture.pixels, at)
+    alpha = None if picture.alpha is None else np.ascontiguousarray(picture.alpha[preview.part])
+    crop = lambda pixels: dataclasses.replace(picture, pixels=images.to_uint8(pixels), alpha=alpha)
+    return crop(preview.before), crop(preview.after[0])
 
 
 def write_shown(picture: Picture, path: Path) -> None:

@@ -20,7 +20,7 @@ SLOW = MPRNetConfig(n_feat=8, scale_unetfeats=20, scale_orsnetfeats=48, num_cab=
 @pytest.fixture(autouse=True)
 def avx512(monkeypatch):
     """The widths of a processor with AVX-512, whatever this one has."""
-    monkeypatch.setattr(cpu, "wide_registers", lambda: True)
+    monkeypatch.setattr(cpu, "_wide_registers", lambda: True)
 
 
 def image(height=16, width=24):
@@ -159,7 +159,7 @@ def test_options_of_the_compiler_are_for_narrow_networks_on_several_cores(monkey
 
 
 def test_without_avx512_no_width_changes_and_all_networks_take_the_older_kernels_on_several_cores(monkeypatch):
-    monkeypatch.setattr(cpu, "wide_registers", lambda: False)
+    monkeypatch.setattr(cpu, "_wide_registers", lambda: False)
     monkeypatch.setattr(cpu, "_several_cores", lambda: True)
     for cfg in (SLOW, *PRESETS.values()):
         assert cpu.faster_config(cfg) == cfg

@@ -5,13 +5,13 @@ import pytest
 
 from mprnet_jax import images
 from mprnet_jax.model import init_params
-from mprnet_jax.restoring import Restorer, make_preview, preview, strength
+from mprnet_jax.restoring import RestoreOptions, Restorer, make_preview, preview, strength
 from tests.helpers.tiny import TINY
 
 
 @pytest.fixture(scope="module")
 def restorer():
-    return Restorer(TINY, init_params(TINY, seed=0), {"task": "denoising"})
+    return Restorer(TINY, init_params(TINY, seed=0), {"task": "denoising"}, RestoreOptions(guard=False))
 
 
 @pytest.fixture

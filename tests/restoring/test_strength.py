@@ -10,10 +10,14 @@ from mprnet_jax.restoring import RestoreOptions, Restorer, restore_picture, stre
 from mprnet_jax.support.errors import UserError
 from tests.helpers.tiny import TINY
 
+OPTIONS = RestoreOptions(tile=32, overlap=8, guard=False)  # it would take random weights for broken ones
+
 
 @pytest.fixture(scope="module")
 def restorer():
-    return Restorer(TINY, init_params(TINY, seed=0), {"task": "denoising"}, RestoreOptions(tile=32, overlap=8))
+    return Restorer(
+        TINY, init_params(TINY, seed=0), {"task": "denoising"}, RestoreOptions(tile=32, overlap=8, guard=False)
+    )
 
 
 @pytest.fixture(scope="module")

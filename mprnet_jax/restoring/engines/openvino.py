@@ -69,8 +69,9 @@ class OpenVinoEngine:
         """As Engine says; the result is there when this returns."""
         # Channels first, as ONNX has them; the copy is small beside the network.
         request = self._compiled.create_infer_request()  # of its own: results lie in its memory
-        stages = request.infer([np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))]).to_tuple()
-        return np.concatenate(stages, axis=1).transpose(0, 2, 3, 1)
+        outputs = list(request.infer([np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))]).values())
+        restored = np.concatenate(outputs, axis=1) if len(outputs) > 1 else outputs[0]  # the last stage first
+        return restored.transpose(0, 2, 3, 1)
 
     def program_bytes(self, key: ProgramKey) -> int:
         """As Engine says: in proportion to the pixels, whose bytes were measured."""
