@@ -1,5 +1,6 @@
 """Before training: the noise measured, photos kept aside to check on, and clean pictures made."""
 
+import contextlib
 import dataclasses
 import json
 import queue
@@ -25,6 +26,7 @@ LEAST_LEVEL = 1.0  # of 255: weaker noise is none to anybody's eyes
 LEAST_SHARE = 0.15  # of the photos, in which noise is found: a clean photo of sand may look like one of noise
 MOST_ASIDE = 5  # photos to check on
 ASIDE_SIDE = 384  # pixels of each
+RESTORING_SHARE = 0.2  # of the minutes, after which no more photos are restored for clean pictures
 RESTORED_PIXELS = 4_200_000  # of all photos that clean pictures are made of: about half a minute of two cores
 
 
@@ -138,11 +140,14 @@ def prepare(request: Request, workdir: Workdir, restorer: Restorer, begun: float
     chosen = evenly(measured.photos, most)
     parts = [middle(photo.pixels, LARGEST_PART) for photo in chosen]
     started = time.monotonic()
-    restored = iter(restore_all(restorer, parts))
-    made = []
-    for photo in chosen:
-        picture = clean_picture(next(restored), factor_for(known.get(photo.name, typical)))
-        made += [] if picture is None else [picture]
+    made, done = [], 0
+    with contextlib.closing(restore_all(restorer, parts)) as restored:
+        for photo, picture in zip(chosen, restored, strict=True):
+            small = clean_picture(picture, factor_for(known.get(photo.name, typical)))
+            made += [] if small is None else [small]
+            done += pixels(photo)
+            if request.minutes and time.monotonic() - begun > RESTORING_SHARE * 60 * request.minutes:
+                break  # the others are cancelled: training needs the time more
     seconds = time.monotonic() - started
     say(f"clean pictures to add that noise to: {len(made)} of these photos, {len(shipped_pictures())} of the package")
     workdir.write_pictures(workdir.clean, [*shipped_pictures(), *made])
@@ -150,7 +155,7 @@ def prepare(request: Request, workdir: Workdir, restorer: Restorer, begun: float
         "request": request.identity(),
         "dtype": restorer.options.dtype,
         "seconds": time.monotonic() - begun,
-        "seconds_a_pixel": seconds / max(1, sum(map(pixels, chosen))),
+        "seconds_a_pixel": seconds / max(1, done),
         "files": len(paths),
         "photos": len(photos),
         "words": words.describe(measured.profiles),

@@ -16,7 +16,9 @@ from mprnet_jax.data.degradations.measured_noise import (
     NoiseProfile,
     draw_noise,
     profiles_text,
+    read_profiles,
 )
+from mprnet_jax.support.errors import UserError
 from tests.helpers.noisy_photos import known_noise, smooth_scene, to_file
 
 SHAPE = (480, 640)
@@ -141,6 +143,19 @@ def test_profiles_survive_their_file_and_the_same_draw_gives_the_same_noise(tmp_
     back = NoiseProfile.from_json(profiles[0].to_json())
     np.testing.assert_allclose(back.sigma, profiles[0].sigma, atol=1e-3)
     np.testing.assert_allclose(back.covariance, profiles[0].covariance, atol=1e-4)
+
+
+def test_without_a_file_the_noise_is_white_and_a_file_of_something_else_is_named(tmp_path):
+    noise = MeasuredNoise(strength=(1, 1))(np.full((200, 200, 3), 128, np.uint8), np.random.default_rng(0)).astype(
+        float
+    )
+    assert noise.std() == pytest.approx(5, rel=0.03)
+    assert abs(np.corrcoef(noise[:, 1:].ravel(), noise[:, :-1].ravel())[0, 1]) < 0.02
+    for name, text in (("gone", None), ("other", "{}"), ("text", "x"), ("empty", '{"profiles": []}')):
+        if text is not None:
+            (tmp_path / name).write_text(text)
+        with pytest.raises(UserError, match=rf"{name}: .*mprnet_jax.adapt writes such files"):
+            read_profiles(str(tmp_path / name))
 
 
 def test_words_name_sigma_grain_and_blotches(profiles):

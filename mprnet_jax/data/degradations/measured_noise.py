@@ -15,6 +15,7 @@ import numpy as np
 from scipy import ndimage
 
 from mprnet_jax.data.degradations.base import Degradation, Degraded
+from mprnet_jax.support.errors import UserError
 
 REACH = 8  # pixels, the farthest correlation that a profile holds
 LEVELS = np.arange(0, 257, 16)  # of 255: where the curve of the standard deviation is given
@@ -96,7 +97,7 @@ def spectrum_root(covariance: np.ndarray, height: int, width: int) -> np.ndarray
 class MeasuredNoise(Degradation):
     """Noise of one of the profiles in a file, a little weaker or stronger than measured."""
 
-    profiles: str = ""  # JSON file of profiles_text
+    profiles: str = ""  # JSON file of profiles_text, as mprnet_jax.adapt writes; none: white noise of sigma 5
     strength: tuple[float, float] = (0.8, 1.25)  # times the measured standard deviation: drawn uniformly
 
     def apply(self, pair: Degraded, rng: np.random.Generator) -> Degraded:
@@ -118,7 +119,23 @@ def profiles_text(profiles: list[NoiseProfile]) -> str:
     return json.dumps({"profiles": [profile.to_json() for profile in profiles]})
 
 
+def white_profile() -> NoiseProfile:
+    """White noise of sigma 5, alike at every brightness."""
+    covariance = np.zeros((2 * REACH + 1, 2 * REACH + 1, 3, 3), np.float32)
+    covariance[REACH, REACH] = np.eye(3)
+    return NoiseProfile(np.full((3, len(LEVELS)), 5, np.float32), covariance, "white")
+
+
 @functools.lru_cache(maxsize=4)
 def read_profiles(path: str) -> tuple[NoiseProfile, ...]:
-    """The profiles in a file. Raises OSError, ValueError or KeyError for what is none."""
-    return tuple(NoiseProfile.from_json(each) for each in json.loads(Path(path).read_text())["profiles"])
+    """The profiles in a file; without a name, white noise alone. Raises UserError for what is no such file."""
+    if not path:
+        return (white_profile(),)
+    try:
+        profiles = tuple(NoiseProfile.from_json(each) for each in json.loads(Path(path).read_text())["profiles"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = getattr(error, "strerror", None) or "it holds no noise profiles"
+        raise UserError(f"{path}: cannot be used ({reason}); mprnet_jax.adapt writes such files") from error
+    if not profiles:
+        raise UserError(f"{path}: holds no noise profile; mprnet_jax.adapt writes such files")
+    return profiles
