@@ -39,6 +39,26 @@ LIGHT = Rain(
     veil=(0.02, 0.2),
 )
 DENSE = Rain((-45.0, 45.0), (15.0, 70.0), (0.8, 2.5), (0.5, 1.6), (0.3, 0.8), added_share=0.85, directions=(1, 2))
+# Streaks made from noise, as picture editors make them: most are faint, some clumped. Rain100 was made so.
+EDITED = Rain(
+    (-45.0, 45.0),
+    (12.0, 60.0),
+    (0.9, 2.6),
+    (0.08, 0.5),
+    (0.15, 0.7),
+    added_share=0.85,
+    directions=(1, 2),
+    noise_share=1.0,
+)
+EDITED_DENSE = dataclasses.replace(
+    EDITED,
+    length=(20.0, 70.0),
+    width=(0.9, 2.4),
+    density=(0.5, 0.95),
+    brightness=(0.25, 0.6),
+    added_share=0.95,
+    directions=(1, 3),
+)
 
 
 def get_config() -> list[TrainConfig]:
@@ -90,5 +110,23 @@ def get_config() -> list[TrainConfig]:
             learning_rate=8e-4,
             patch_size=96,  # more steps in the time
             seed=17,
+        ),
+        # Faint streaks from noise: nearly all that was left of the error on genuine light rain were streaks left in.
+        part(
+            degradation=Mixture(
+                (
+                    Chain((EDITED, Jpeg(share=0.1))),
+                    Chain((EDITED_DENSE, Jpeg(share=0.1))),
+                    Chain((DENSE, Jpeg(share=0.15))),
+                    Chain((Rain(), Jpeg(share=0.2))),
+                    Chain(()),
+                    Jpeg((80, 98)),
+                ),
+                (0.3, 0.22, 0.06, 0.24, 0.14, 0.04),
+            ),
+            minutes=90,
+            learning_rate=8e-4,
+            patch_size=96,
+            seed=18,
         ),
     ]

@@ -15,7 +15,6 @@ import warnings
 from collections.abc import Callable
 
 import numpy as np
-from scipy import ndimage
 
 from mprnet_jax.restoring.orientations import Part
 
@@ -52,6 +51,8 @@ class Measures:
 
 def measure(image: np.ndarray, stages: list[np.ndarray]) -> list[Measures]:
     """Of each stage's output; `image` and the outputs are H W 3, the outputs not clipped, the first stage first."""
+    from scipy import ndimage  # here: loading it takes a third of a second, and --help need not wait for it
+
     mean = _means(image)
     low = _extremes(image, np.minimum, ndimage.minimum_filter)
     high = _extremes(image, np.maximum, ndimage.maximum_filter)
@@ -126,6 +127,8 @@ def where(fell_back: np.ndarray) -> str:
 
 def _soft(good: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Weights of pixels by blocks: 0 in blocks that are not good, rising to 1 through the neighbours, H W."""
+    from scipy import ndimage
+
     sure = ndimage.binary_erosion(good, np.ones((3, 3)), border_value=1).astype(np.float32)
     along = [
         np.clip((np.arange(side) + 0.5) / BLOCK - 0.5, 0, count - 1)

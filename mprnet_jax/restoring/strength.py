@@ -7,7 +7,6 @@ picture has detail well above the removed part's own sigma, and less where the p
 """
 
 import numpy as np
-from scipy import ndimage
 
 TEXTURE_TASK = "denoising"  # whose removed part is noise and texture; rain and blur are blended
 BANDS = 4  # of one octave each; the rest, coarser than 16 pixels, is blended
@@ -56,6 +55,8 @@ def _weighed(removed: np.ndarray, restored: np.ndarray, share: float) -> np.ndar
 
 def _texture(band: np.ndarray, sigma: float, level: int) -> np.ndarray:
     """How much of a band is texture, H W in [0, 1]: its energy nearby against the square of the threshold."""
+    from scipy import ndimage  # here: most pictures are restored at full strength, and loading it takes time
+
     energy = ndimage.uniform_filter(ndimage.uniform_filter(band * band, 2 ** (level + 2) + 1), 2 ** (level + 1) + 1)
     ratio = (energy / np.float32((THRESHOLD * sigma) ** 2 + 1e-12)) ** 2
     return ratio / (1 + ratio)
@@ -68,6 +69,8 @@ def _sigma(band: np.ndarray) -> float:
 
 def _smooth(image: np.ndarray, level: int) -> np.ndarray:
     """Convolution with the spline, whose taps are 2^level pixels apart."""
+    from scipy import ndimage
+
     kernel = np.zeros(4 * 2**level + 1, np.float32)
     kernel[:: 2**level] = SPLINE
     down = ndimage.correlate1d(image, kernel, axis=0, mode="mirror")

@@ -62,7 +62,8 @@ def test_kernels_packed_for_a_gpu_change_no_answer(params, dtype, monkeypatch):
     expected = restore()
     executables.compile_restoring.cache_clear()  # they are of this platform
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    kernel = Restorer(ODD, params, options=RestoreOptions(dtype=dtype))._engine._placed[0]["tail"]["kernel"]
+    restorer = Restorer(ODD, params, options=RestoreOptions(dtype=dtype))
+    kernel = restorer._engine._place(restorer._network)[0]["tail"]["kernel"]
     assert kernel.shape[0] == 3
     assert kernel.dtype == dtype
     ours = restore()

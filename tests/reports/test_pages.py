@@ -11,7 +11,7 @@ from mprnet_jax.reports.picks import highest_median_lowest
 
 
 def render(**values):
-    notices = {"title": "t", "cards": []} | values
+    notices = {"title": "t", "cards": [], "computed_by": ""} | values
     return pages.render("mprnet_jax.batch", "before_after.html", **notices)
 
 
