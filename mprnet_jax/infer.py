@@ -16,6 +16,7 @@ from mprnet_jax.restoring.options import QUALITY, add_restore_options, restore_o
 from mprnet_jax.support.command_line import Parser, add_cache_option, path_option
 from mprnet_jax.support.errors import EXIT_USER_ERROR, UserError, exit_on_user_error, one_line
 from mprnet_jax.support.progress import say
+from mprnet_jax.support.words import counted
 
 if TYPE_CHECKING:
     from mprnet_jax.batch.run import Summary
@@ -210,8 +211,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     with exit_on_user_error(COMMAND):
         summary = restore(args)
         if not args.plan:
-            what = f"{summary}; results are in" if args.preview is None else f"{summary.restored} previews; they are in"
-            print(f"{what} {one_line(str(args.output))}")
+            what = f"{summary}; results are" if args.preview is None else counted(summary.restored, "preview")
+            print(f"{what} in {one_line(str(args.output))}")
         if summary.restored + summary.skipped >= SCROLLED_AWAY:
             for line in summary.failed:
                 print(f"failed: {line}")

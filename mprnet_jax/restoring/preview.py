@@ -73,7 +73,8 @@ def make_preview(
         slice(along.start - outer.start, along.stop - outer.start) for along, outer in zip(part, seen, strict=True)
     )
     before = np.clip(images.to_float(pixels[seen]), 0, 1)
-    once = restorer.with_options(
+    # In the dtype of the whole picture, which may have 8 bits; the crop itself stays float, to be weighed and shown.
+    once = restorer.for_pixels(pixels.dtype).with_options(
         tile="whole",
         overlap=None,
         halo=None,

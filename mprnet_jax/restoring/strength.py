@@ -11,7 +11,7 @@ import numpy as np
 TEXTURE_TASK = "denoising"  # whose removed part is noise and texture; rain and blur are blended
 BANDS = 4  # of one octave each; the rest, coarser than 16 pixels, is blended
 SPLINE = np.array([1, 4, 6, 4, 1], np.float32) / 16
-SMOOTH_POWER = 1.5  # of (1 - strength) where the picture is smooth: less noise than a blend leaves
+SMOOTH_POWER = 1.7  # of (1 - strength) where the picture is smooth: less noise than a blend leaves
 TEXTURE_POWER = 0.4  # and where it has texture: more of it than a blend leaves
 THRESHOLD = 0.7  # sigmas of the removed part; detail of that size counts as texture by half
 MAD = 0.6745  # median absolute deviation of a normal distribution of sigma 1

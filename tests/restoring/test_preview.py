@@ -61,3 +61,13 @@ def test_without_strengths_those_of_the_restorer_count(restorer, photo, small):
     (after,) = make_preview(restorer.with_options(strength=0, strength_colour=1), photo, at=(30, 34)).after
     assert np.ptp(after, axis=-1).max() > 0
     np.testing.assert_allclose(after.mean(-1), images.to_float(photo[18:50, 14:46]).mean(-1), atol=2e-2)
+
+
+def test_a_crop_is_computed_in_the_dtype_of_the_whole_picture(restorer, photo, small, monkeypatch):
+    of_8_bits = lambda engine, dtype: "bfloat16" if dtype == np.uint8 else "float32"
+    monkeypatch.setattr("mprnet_jax.restoring.restorer.fastest_dtype", of_8_bits)
+    automatic = restorer.with_options(dtype="auto")
+    for pixels, dtype in ((photo, "bfloat16"), (images.to_float(photo), "float32")):
+        (found,) = make_preview(automatic, pixels, at=(30, 34)).after
+        (expected,) = make_preview(restorer.with_options(dtype=dtype), pixels, at=(30, 34)).after
+        np.testing.assert_array_equal(found, expected)
