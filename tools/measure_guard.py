@@ -20,7 +20,7 @@ from mprnet_jax.checkpoints.pretrained import PRETRAINED
 from mprnet_jax.data.augment import window
 from mprnet_jax.data.degradations.base import degrade_crop
 from mprnet_jax.restoring import Restorer, guard
-from mprnet_jax.restoring.executables import Job, ProgramKey, run
+from mprnet_jax.restoring.engines.executables import Job, ProgramKey, run
 from mprnet_jax.runtime.compile_cache import use_compile_cache
 from mprnet_jax.support.command_line import path_option
 from mprnet_jax.support.errors import exit_on_user_error

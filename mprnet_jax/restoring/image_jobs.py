@@ -7,7 +7,7 @@ import numpy as np
 from mprnet_jax import images
 from mprnet_jax.model import SIZE_MULTIPLE
 from mprnet_jax.restoring import shape_buckets
-from mprnet_jax.restoring.executables import Job, Network, ProgramKey
+from mprnet_jax.restoring.engines.executables import Job, Network, ProgramKey
 from mprnet_jax.restoring.orientations import Orientation, Part, turn, turned_part
 from mprnet_jax.restoring.padding import pad_to, up_to_multiple
 from mprnet_jax.restoring.shape_buckets import Shape

@@ -16,11 +16,12 @@ from mprnet_jax.checkpoints.bundle import load_bundle
 from mprnet_jax.checkpoints.pretrained import bundle_path
 from mprnet_jax.checkpoints.provenance import Provenance
 from mprnet_jax.model import SIZE_MULTIPLE, MPRNetConfig, Params
-from mprnet_jax.restoring import executables, guard, shape_buckets, strength
+from mprnet_jax.restoring import guard, shape_buckets, strength
+from mprnet_jax.restoring.engines import executables
 from mprnet_jax.restoring.engines.engine import TITLES, Engine, EngineName, choose_engine, fastest_dtype
+from mprnet_jax.restoring.engines.executables import Network
 from mprnet_jax.restoring.engines.openvino import OpenVinoEngine
 from mprnet_jax.restoring.engines.xla import XlaEngine
-from mprnet_jax.restoring.executables import Network
 from mprnet_jax.restoring.image_jobs import image_jobs, to_unit_range
 from mprnet_jax.restoring.options import COMPUTED_IN, SMALLEST_SIDE, RestoreOptions
 from mprnet_jax.restoring.orientations import ORIENTATIONS, Orientation, turn

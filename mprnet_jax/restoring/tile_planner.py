@@ -9,7 +9,7 @@ import jax
 from mprnet_jax.model import SIZE_MULTIPLE
 from mprnet_jax.restoring import shape_buckets
 from mprnet_jax.restoring.engines.engine import Engine
-from mprnet_jax.restoring.executables import Network, ProgramKey
+from mprnet_jax.restoring.engines.executables import Network, ProgramKey
 from mprnet_jax.restoring.options import RestoreOptions
 from mprnet_jax.restoring.padding import up_to_multiple
 from mprnet_jax.restoring.receptive_field import receptive_field_radius

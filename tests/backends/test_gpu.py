@@ -6,7 +6,8 @@ import pytest
 
 from mprnet_jax.backends import dispatch, gpu
 from mprnet_jax.model import PRESETS, MPRNet, MPRNetConfig, init_params
-from mprnet_jax.restoring import RestoreOptions, Restorer, executables
+from mprnet_jax.restoring import RestoreOptions, Restorer
+from mprnet_jax.restoring.engines import executables
 
 # Channels at all levels that are no multiples of 8.
 ODD = MPRNetConfig(n_feat=6, scale_unetfeats=5, scale_orsnetfeats=3, num_cab=1, reduction=2)

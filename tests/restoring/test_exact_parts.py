@@ -9,7 +9,8 @@ import pytest
 from mprnet_jax import images
 from mprnet_jax.checkpoints.pretrained import SAMPLES
 from mprnet_jax.model import MPRNet, init_params
-from mprnet_jax.restoring import RestoreOptions, Restorer, executables
+from mprnet_jax.restoring import RestoreOptions, Restorer
+from mprnet_jax.restoring.engines import executables
 from mprnet_jax.restoring.receptive_field import receptive_field_radius
 from mprnet_jax.runtime import memory
 from mprnet_jax.support.errors import UserError

@@ -11,7 +11,8 @@ import pytest
 
 from mprnet_jax.backends import dispatch
 from mprnet_jax.model import init_params
-from mprnet_jax.restoring import RestoreOptions, Restorer, executables
+from mprnet_jax.restoring import RestoreOptions, Restorer
+from mprnet_jax.restoring.engines import executables
 from tests.helpers.tiny import TINY
 
 

@@ -13,7 +13,8 @@ from mprnet_jax.checkpoints.bundle import Bundle
 from mprnet_jax.checkpoints.bundle_writer import save_bundle
 from mprnet_jax.checkpoints.pretrained import PRETRAINED
 from mprnet_jax.model import MPRNet, init_params
-from mprnet_jax.restoring import Restorer, executables, tile_planner
+from mprnet_jax.restoring import Restorer, tile_planner
+from mprnet_jax.restoring.engines import executables
 from mprnet_jax.runtime import memory
 from mprnet_jax.support.errors import UserError
 

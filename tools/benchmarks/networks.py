@@ -17,8 +17,8 @@ from mprnet_jax.backends import dispatch
 from mprnet_jax.interchange.torch import reference
 from mprnet_jax.interchange.torch import state_dict as torch_state_dict
 from mprnet_jax.model import MPRNetConfig, Params
+from mprnet_jax.restoring.engines.executables import Network, ProgramKey, compile_restoring
 from mprnet_jax.restoring.engines.openvino import OpenVinoEngine
-from mprnet_jax.restoring.executables import Network, ProgramKey, compile_restoring
 from mprnet_jax.support.errors import UserError
 from mprnet_jax.support.optional_imports import import_extra
 

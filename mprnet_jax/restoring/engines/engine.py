@@ -9,7 +9,7 @@ from mprnet_jax.backends import dispatch
 from mprnet_jax.support.errors import UserError
 
 if TYPE_CHECKING:
-    from mprnet_jax.restoring.executables import ProgramKey
+    from mprnet_jax.restoring.engines.executables import ProgramKey
 
 EngineName = Literal["xla", "openvino"]
 TITLES = {"xla": "XLA", "openvino": "OpenVINO"}

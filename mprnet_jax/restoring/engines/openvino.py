@@ -11,7 +11,7 @@ from mprnet_jax.backends import dispatch
 from mprnet_jax.interchange.onnx_graph import onnx_model
 from mprnet_jax.model import Params
 from mprnet_jax.restoring.engines.engine import EngineName
-from mprnet_jax.restoring.executables import Network, ProgramKey
+from mprnet_jax.restoring.engines.executables import Network, ProgramKey
 from mprnet_jax.support.errors import UserError, one_line
 from mprnet_jax.support.optional_imports import import_extra
 

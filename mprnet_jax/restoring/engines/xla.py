@@ -9,9 +9,9 @@ import numpy as np
 
 from mprnet_jax.backends import dispatch
 from mprnet_jax.model import Params
-from mprnet_jax.restoring import executables
+from mprnet_jax.restoring.engines import executables
 from mprnet_jax.restoring.engines.engine import EngineName
-from mprnet_jax.restoring.executables import Network, ProgramKey
+from mprnet_jax.restoring.engines.executables import Network, ProgramKey
 from mprnet_jax.runtime import memory
 from mprnet_jax.runtime.jax_settings import standard_settings
 
