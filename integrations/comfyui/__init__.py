@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mprnet_jax import RestoreOptions, Restorer
+from mprnet_jax import Restorer
 from mprnet_jax.checkpoints.pretrained import TASKS
 
 
@@ -29,7 +29,10 @@ class RestoreWithMPRNet:
             "required": {
                 "image": ("IMAGE",),
                 "task": (list(TASKS), {"default": "denoising"}),
-                "strength": ("FLOAT", {"default": 1.0, "min": 0.0, "max": 1.0, "step": 0.05}),
+                "strength": (
+                    "FLOAT",
+                    {"default": 1.0, "min": 0.0, "max": 1.0, "step": 0.05, "tooltip": "how much is taken out"},
+                ),
                 "stage": (
                     "INT",
                     {"default": 3, "min": 1, "max": 3, "tooltip": "1 and 2: faster, a little worse"},
@@ -53,24 +56,23 @@ class RestoreWithMPRNet:
         self_ensemble: bool = False,
         checkpoint: str = "",
     ) -> tuple[torch.Tensor]:
-        """B H W 3 or B H W 4 -> the same shape, on the CPU; alpha stays. `strength` blends with the image as it came.
+        """B H W 3 or B H W 4 -> the same shape, on the CPU; alpha stays. `strength` as in RestoreOptions.
 
         Raises UserError, whose sentence ComfyUI shows, for a bundle that cannot be read and for values that are no
         image's.
         """
-        restorer = _restorer(checkpoint.strip() or task, stage, self_ensemble)
+        restorer = _restorer(checkpoint.strip() or task, stage, self_ensemble, strength)
         before = image.detach().cpu().float().numpy()
         after = np.array(before)
         for index, one in enumerate(before):
-            restored = restorer(np.ascontiguousarray(one[..., :3]))
-            after[index, ..., :3] = one[..., :3] + np.float32(strength) * (restored - one[..., :3])
+            after[index, ..., :3] = restorer(np.ascontiguousarray(one[..., :3]))
         return (torch.from_numpy(after),)
 
 
 @functools.lru_cache(maxsize=2)
-def _restorer(weights: str, stage: int, self_ensemble: bool) -> Restorer:
+def _restorer(weights: str, stage: int, self_ensemble: bool, strength: float) -> Restorer:
     """Kept between runs of a workflow, with its compiled programs."""
-    return Restorer.from_pretrained(weights, RestoreOptions(stages=stage, self_ensemble=self_ensemble))
+    return Restorer.from_pretrained(weights, stages=stage, self_ensemble=self_ensemble, strength=strength)
 
 
 NODE_CLASS_MAPPINGS: dict[str, Any] = {"RestoreWithMPRNet": RestoreWithMPRNet}
