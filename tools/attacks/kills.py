@@ -16,6 +16,7 @@ import numpy as np
 from mprnet_jax.checkpoints.bundle import load_bundle
 
 PHOTOS = 6
+LONGEST_RUN = 1800  # seconds
 STEPS_BETWEEN = 8  # that a run does before it is killed again
 RECIPE = """
 from pathlib import Path
@@ -58,7 +59,13 @@ def log_of(folder: Path, workdir: str) -> list[dict]:
 
 
 def _finish(folder: Path, workdir: str) -> None:
-    if start(folder, workdir).wait(timeout=900):
+    process = start(folder, workdir)
+    try:
+        code = process.wait(timeout=LONGEST_RUN)
+    except subprocess.TimeoutExpired as error:
+        process.kill()
+        raise RuntimeError(f"the run {workdir} did not end within {LONGEST_RUN} s; is the machine busy?") from error
+    if code:
         raise RuntimeError((folder / f"{workdir}.out").read_text())
 
 
