@@ -34,9 +34,10 @@ MODELS = {
             "denoising",
             "noise of cameras, and Gaussian up to sigma 55; also saved as JPEG",
         ),
-        ShippedModel("deraining_light", "deraining", "streaks of rain of any angle, density and brightness"),
         ShippedModel(
-            "deraining_light_heavy", "deraining", "dense and wide rain, also saved as JPEG; light rain less well"
+            "deraining_light",
+            "deraining",
+            "streaks of rain of any density, width and brightness, also saved as JPEG",
         ),
         ShippedModel(
             "deblurring_light",
