@@ -218,8 +218,11 @@ class Page:
         return *_view(visit), gr.skip(), gr.skip()
 
     def stop(self, request: gr.Request) -> None:
-        """End the visitor's runs."""
-        self.store.visit(str(request.session_hash)).stop()
+        """End the visitor's runs: at the next tile, since XLA's computation of one cannot be broken off."""
+        visit = self.store.visit(str(request.session_hash))
+        if visit.runs:
+            gr.Info("It stops as soon as the part at hand is done.", duration=4)
+        visit.stop()
 
     def end(self, request: gr.Request) -> None:
         """The page was closed. That is told by the end of a connection; a call that claims it is not heeded."""

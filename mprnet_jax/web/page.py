@@ -54,17 +54,23 @@ CSS = """
 #photo [data-testid=upload-text]::after { content: "Choose photos, or drop them here"; font-size: 16px; }
 #click { height: auto !important; }
 #click img { max-height: 240px; }
+#download_all, #download_all * { padding: 0; margin: 0; }
 #download_all a {
-  display: block; padding: 8px 16px; border-radius: var(--button-large-radius); text-align: center;
+  display: block; padding: 8px 16px; line-height: 24px; border-radius: var(--button-large-radius); text-align: center;
   text-decoration: none; font-weight: var(--button-large-text-weight); font-size: var(--button-large-text-size);
   background: var(--button-secondary-background-fill); color: var(--button-secondary-text-color);
 }
 @media (max-width: 720px) { #listed .grid-container { grid-template-columns: repeat(3, 1fr) !important; } }
+.gradio-container { overflow: clip !important; }
 @media (min-width: 721px) { #result { position: sticky; top: 8px; align-self: flex-start; } }
+#about { scroll-margin-top: 8px; }
 """
-# On a phone the result lies below the choices: bring it into view when there is something to see.
-SHOW_RESULT = """() => matchMedia('(max-width: 720px)').matches &&
-  document.querySelector('#result').scrollIntoView({ behavior: 'smooth', block: 'start' })"""
+# On a phone the result lies below the choices: bring it into view when there is something to see; else, its head.
+SHOW_RESULT = """() => {
+  const below = matchMedia('(max-width: 720px)').matches;
+  document.querySelector(below ? '#result' : '#about').scrollIntoView(
+    { behavior: 'smooth', block: below ? 'start' : 'nearest' });
+}"""
 MEANINGS = {
     "deblurring": "Take out shake: the blur of a moved camera or person",
     "denoising": "Take out noise: grain and coloured specks, as in dim light",
@@ -169,7 +175,7 @@ def build(page: Page, samples: dict[str, list[Path]], queue_length: int) -> gr.B
                 )
                 with gr.Row():
                     download = gr.DownloadButton("Download", interactive=False, min_width=120, elem_id="download")
-                    everything = gr.HTML(visible=False, min_width=120, elem_id="download_all")
+                    everything = gr.HTML(visible=False, padding=False, min_width=120, elem_id="download_all")
         single = gr.File(label="Photo", visible=False)  # for programs, which send one photo; the page never does
         gr.Markdown(_notice(page), elem_id="notice")
 
