@@ -186,7 +186,8 @@ def build(page: Page, samples: dict[str, list[Path]], queue_length: int) -> gr.B
         options = [task, model, stage, strength, tlc, ensemble]
         view = [slider, clicked, about, download, listed, everything]
         single.upload(page.restore, [single, *options], [download, slider, about], api_name="restore", **long)
-        looking = chosen.change(page.look, chosen, view, **quick)
+        # Apart from what is quick: twenty large photos take their time, and a click on Stop has to get through.
+        looking = chosen.change(page.look, chosen, view, **(quick | {"concurrency_id": "look"}))
         start.click(None, js=SHOW_RESULT)
         run = start.click(
             page.restore_all,
