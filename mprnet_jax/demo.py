@@ -109,7 +109,8 @@ needs: pip install 'mprnet_jax[demo]'""",
         type=float,
         metavar="N",
         default=30,
-        help="delete photos and results after this time even if the page stays open (default: %(default)s)",
+        help="delete photos and results this time after the last work on them, even if the page stays open "
+        "(default: %(default)s)",
     )
     add_cache_option(parser)
     args = parser.parse_args(argv)
@@ -160,6 +161,7 @@ def serve(args: argparse.Namespace) -> bool:
     signal.signal(signal.SIGTERM, end)  # so that the temporary folder goes then, too
     with gradio_home() as home:
         import_extra("gradio", "gradio", "demo")
+        from mprnet_jax.web import actions
         from mprnet_jax.web import page as web
 
         store = Store(home, args.keep_minutes * 60, UPLOADS_KEPT * limits.bytes)
@@ -169,7 +171,7 @@ def serve(args: argparse.Namespace) -> bool:
         except OSError as error:  # shutil.Error, of many files, has no strerror
             reason = error.strerror or "not all samples could be copied"
             raise UserError(f"{home.parent}: cannot be used ({reason}); make room, or set TMPDIR elsewhere") from error
-        page = web.Page(models, store, limits)
+        page = actions.Page(models, store, limits)
         blocks = web.build(page, samples, args.queue)
         with store.sweeping():
             names = Names(args.host, tuple(name.lower() for name in args.allowed_hosts))

@@ -7,19 +7,20 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from starlette.exceptions import HTTPException
+from starlette.responses import StreamingResponse
 
-from mprnet_jax.web import log, visitors
+from mprnet_jax.web import archive, log, visitors
 from mprnet_jax.web.addresses import FILE, PROGRESS, READ, UPLOAD, WRITE, Names
 from mprnet_jax.web.bodies import Gone, Incoming, Message, Pace, Receive, Refused, chunks, replay
-from mprnet_jax.web.store import Store
-from mprnet_jax.web.uploads import NO_ROOM, Progress, receive_files
+from mprnet_jax.web.store import RESTORED, Store
+from mprnet_jax.web.uploads import MOST_FILES, NO_ROOM, Progress, receive_files, too_large
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MOST_JSON = 100_000  # bytes of a request that is no upload
-FORM_BYTES = 10_000  # what a form adds to the file in it
+FORM_BYTES = 10_000  # what a form adds to the files in it
 TOO_LONG = "the request is too long"
 DROP_SECONDS = 10.0  # that the rest of a refused body is read and dropped, so that its sender sees why
 HEADERS = {
@@ -32,7 +33,7 @@ HEADERS = {
 
 
 class Guard:
-    """ASGI middleware in front of `app`; uploads are bounded by `most_bytes` each, and by the room in the store."""
+    """ASGI middleware in front of `app`; photos are bounded by `most_bytes` each, and by the room in the store."""
 
     def __init__(
         self,
@@ -45,6 +46,7 @@ class Guard:
         self.app = app
         self.store = store
         self.most_bytes = most_bytes
+        self.most_upload = MOST_FILES * most_bytes + FORM_BYTES
         self.names = names
         self.pace = pace
         self.progress = Progress()
@@ -87,11 +89,19 @@ class Guard:
         if scope["path"] == PROGRESS:
             await answer.stream("text/event-stream", self.progress.follow(upload_id))
         elif scope["path"] == UPLOAD and scope["method"] == "POST":
-            most = min(int(headers["content-length"]), self.most_bytes + FORM_BYTES)
-            body = chunks(receive, most, self._too_large(), self.pace)
+            size = int(headers["content-length"])
+            body = chunks(receive, size, TOO_LONG, self.pace)
+            kind, most = headers.get("content-type", ""), self.most_bytes
             with self.progress.of(upload_id) as arrived:
-                files = await receive_files(headers.get("content-type", ""), body, most, self.store, arrived)
+                files = await receive_files(kind, body, size, most, self.store, arrived)
             await answer.json(200, [str(path) for path in files])
+        elif zipped := archive.ADDRESS.fullmatch(scope["path"]):
+            photos = self.store.home / zipped[1] / RESTORED
+            if not photos.is_dir() or not any(photos.iterdir()):
+                raise Refused(404, "not found; photos that were restored long ago are deleted")
+            parts = archive.stream(photos) if scope["method"] == "GET" else iter(())
+            shown = {"content-disposition": f'attachment; filename="{archive.NAME}"'}
+            await StreamingResponse(parts, 200, shown, "application/zip")(scope, receive, answer.send)
         else:
             if scope["method"] == "POST":
                 body = b"".join([part async for part in chunks(receive, MOST_JSON, TOO_LONG, self.pace)])
@@ -102,8 +112,8 @@ class Guard:
 
     def refusal(self, method: str, path: str, headers: Mapping[str, str]) -> tuple[int, str] | None:
         """Status and sentence for a request that goes no further; None if it may. Header names are in small letters."""
-        allowed = {"GET": READ, "HEAD": READ, "POST": WRITE}.get(method)
-        if allowed is None or not allowed.fullmatch(path):
+        allowed = {"GET": (READ, archive.ADDRESS), "HEAD": (READ, archive.ADDRESS), "POST": (WRITE,)}.get(method, ())
+        if not any(address.fullmatch(path) for address in allowed):
             return 404, "not found"
         if path.startswith(FILE) and not self.store.holds(path.removeprefix(FILE)):
             return 404, "not found"
@@ -115,8 +125,8 @@ class Guard:
         if "transfer-encoding" in headers:  # two lengths in one request: smuggling, or a fault
             return 400, "the request must not have both Content-Length and Transfer-Encoding"
         upload = path.startswith(UPLOAD)
-        if len(length) > 15 or int(length) > (self.most_bytes + FORM_BYTES if upload else MOST_JSON):
-            return 413, self._too_large() if upload else TOO_LONG
+        if len(length) > 15 or int(length) > (self.most_upload if upload else MOST_JSON):
+            return 413, too_large(self.most_bytes) if upload else TOO_LONG
         if upload and not self.store.has_room(int(length)):
             return 507, NO_ROOM
         return None
@@ -142,16 +152,14 @@ class Guard:
             call["session_hash"] = visitors.own_name(call["session_hash"], secret)
         return json.dumps(call).encode()
 
-    def _too_large(self) -> str:
-        return f"a photo may have at most {self.most_bytes / 1e6:g} MB"
-
 
 class _Answer:
     """The response to one request, with the page's own headers."""
 
     def __init__(self, scope: Scope, send: Send) -> None:
         # A browser would keep photos in its cache after the visit; the page's own scripts it may keep.
-        self.extra = HEADERS | ({"cache-control": "no-store"} if scope["path"].startswith(FILE) else {})
+        private = scope["path"].startswith(FILE) or archive.ADDRESS.fullmatch(scope["path"])
+        self.extra = HEADERS | ({"cache-control": "no-store"} if private else {})
         self.begun = False
         self._events = False
         self._send = send

@@ -1,13 +1,9 @@
-"""The page in Gradio: what is on it, and what happens on a click. One photo is restored at a time.
+"""The page in Gradio: what is on it, and which click does what.
 
 Gradio, and not an app of four routes of our own: its slider, gallery, queue with progress, clients for programs and
 layout for phones would have to be written and kept working in browsers; what it serves too much, guard.py shuts out.
 """
 
-import dataclasses
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,188 +11,73 @@ import gradio as gr
 import gradio.queueing
 from starlette.middleware import Middleware
 
-from mprnet_jax.images.formats.codec import Picture
 from mprnet_jax.support.errors import UserError
-from mprnet_jax.web import connections, log, photos
+from mprnet_jax.web import actions, connections, log
 from mprnet_jax.web import models as offers
-from mprnet_jax.web.addresses import HEARTBEAT, Names
+from mprnet_jax.web.actions import NO_PHOTO, Page, refusals
+from mprnet_jax.web.addresses import Names
 from mprnet_jax.web.guard import Guard
-from mprnet_jax.web.models import Model
-from mprnet_jax.web.photos import Limits
-from mprnet_jax.web.store import Store
-from mprnet_jax.web.uploads import DISK_FULL, FULL
+from mprnet_jax.web.uploads import MOST_FILES
 
 TITLE = "Restore photos"
-INTRODUCTION = "Choose a photo, say what spoils it, press Restore, and compare. Your photo itself is never changed."
+INTRODUCTION = (
+    "Choose one photo or several, say what spoils them, press Restore, and compare. "
+    "Your photos themselves are never changed."
+)
 FONTS = ["ui-sans-serif", "system-ui", "sans-serif"]  # the system's: nothing is fetched
-# Samples in one row under their heading, which Gradio would lay over them; the slider's two sides named.
+THUMBNAILS = {
+    "height": "auto",
+    "allow_preview": False,
+    "interactive": False,
+    "object_fit": "cover",
+    "buttons": [],
+    "elem_classes": ["thumbnails"],
+}
+# Headings above what Gradio would lay them over; as many photos in a list as it grows to; the slider's two sides named,
+# and the bar there, when they differ; words for a phone, where nothing can be dropped; a result that stays in view.
 CSS = """
-#samples label { position: static; }
-#samples .grid-wrap { min-height: 0 !important; overflow: visible; padding: 6px; }
-#samples .grid-container { grid-template: auto / repeat(6, 1fr) !important; grid-auto-rows: auto !important; gap: 6px; }
-#samples .grid-container { padding: 0; }
-#samples .thumbnail-item { width: 100%; height: auto; aspect-ratio: 1; }
-#slider .slider-wrap::before, #slider .slider-wrap::after {
+#samples label, #listed label, #click label { position: static; }
+.thumbnails .grid-wrap { min-height: 0 !important; overflow: visible; padding: 6px; }
+.thumbnails .grid-container { grid-template: auto / repeat(6, 1fr) !important; grid-auto-rows: auto !important; }
+.thumbnails .grid-container { gap: 6px; padding: 0; }
+.thumbnails .thumbnail-item { width: 100%; height: auto; aspect-ratio: 1; }
+#slider.compared .slider-wrap::before, #slider.compared .slider-wrap::after {
   position: absolute; bottom: 10px; z-index: 20; padding: 1px 9px; border-radius: 9px; pointer-events: none;
   background: rgba(0, 0, 0, .6); color: white; font-size: 14px;
 }
-#slider .slider-wrap::before { content: "Before"; left: 10px; }
-#slider .slider-wrap::after { content: "After"; right: 10px; }
+#slider.compared .slider-wrap::before { content: "Before"; left: 10px; }
+#slider.compared .slider-wrap::after { content: "After"; right: 10px; }
+#slider:not(.compared) [data-testid=slider] { display: none; }
+#task label { width: 100%; }
+#photo .file-preview-holder { max-height: 215px !important; }
+#photo [data-testid=upload-text], #photo [data-testid=upload-text] .or { font-size: 0; }
+#photo [data-testid=upload-text]::after { content: "Choose photos, or drop them here"; font-size: 16px; }
+#click { height: auto !important; }
+#click img { max-height: 240px; }
+#download_all, #download_all * { padding: 0; margin: 0; }
+#download_all a {
+  display: block; padding: 8px 16px; line-height: 24px; border-radius: var(--button-large-radius); text-align: center;
+  text-decoration: none; font-weight: var(--button-large-text-weight); font-size: var(--button-large-text-size);
+  background: var(--button-secondary-background-fill); color: var(--button-secondary-text-color);
+}
+@media (max-width: 720px) { #listed .grid-container { grid-template-columns: repeat(3, 1fr) !important; } }
+.gradio-container { overflow: clip !important; }
+@media (min-width: 721px) { #result { position: sticky; top: 8px; align-self: flex-start; } }
+#about { scroll-margin-top: 8px; }
 """
-# On a phone the slider lies below the choices: bring it into view when there is something to see.
-SHOW_RESULT = "() => document.querySelector('#slider').scrollIntoView({ behavior: 'smooth', block: 'nearest' })"
-LABELS = {
-    "deblurring": "Take out shake",
-    "denoising": "Take out noise",
-    "deraining": "Take out rain",
-    offers.OTHER: "Other",
-}
+# On a phone the result lies below the choices: bring it into view when there is something to see; else, its head.
+SHOW_RESULT = """() => {
+  const below = matchMedia('(max-width: 720px)').matches;
+  document.querySelector(below ? '#result' : '#about').scrollIntoView(
+    { behavior: 'smooth', block: below ? 'start' : 'nearest' });
+}"""
 MEANINGS = {
-    "deblurring": "Shake: the blur of a camera or a person that moved.",
-    "denoising": "Noise: grain and coloured specks, as in dim light.",
-    "deraining": "Rain: streaks of falling drops.",
-    offers.OTHER: "Other: networks that whoever runs this page has added.",
+    "deblurring": "Take out shake: the blur of a moved camera or person",
+    "denoising": "Take out noise: grain and coloured specks, as in dim light",
+    "deraining": "Take out rain: streaks of falling drops",
+    offers.OTHER: "Other: networks that whoever runs this page has added",
 }
-RUNS = 2  # at once: a photo that takes long to read does not keep the next one from the network
-NO_PHOTO = "choose a photo first"
-STOPPED = "stopped"
-
-
-@contextmanager
-def refusals() -> Iterator[None]:
-    """Show what a visitor can mend as a sentence, and what the machine could not do."""
-    try:
-        with failures_told():
-            yield
-    except UserError as error:
-        raise gr.Error(str(error), print_exception=False) from error
-
-
-@contextmanager
-def failures_told() -> Iterator[None]:
-    """Raise UserError for a failure of the machine, such as a full disk; the log says it, too."""
-    try:
-        yield
-    except OSError as error:
-        log.failure("a photo", error)
-        sentence = DISK_FULL if error.errno in FULL else f"the machine that serves this page failed ({error.strerror})"
-        raise UserError(sentence) from error
-
-
-def _path(photo: Any) -> Path:
-    """Where a photo lies, from what a page or program sent. Raises UserError if it sent none."""
-    path = photo.get("path") if isinstance(photo, dict) else None
-    if not isinstance(path, str) or not path:
-        raise UserError(NO_PHOTO)
-    return Path(path)
-
-
-@dataclasses.dataclass(frozen=True)
-class Page:
-    """What is behind the page: models, where files are kept, and what may come in."""
-
-    models: Sequence[Model]
-    store: Store
-    limits: Limits
-    _worker: threading.Lock = dataclasses.field(default_factory=threading.Lock)
-
-    def restore(
-        self,
-        photo: dict[str, Any] | None,
-        task: Any,
-        request: gr.Request,
-        model: Any = None,  # in a program that names none: the task's own
-        stage: Any = 3,
-        strength: Any = 1,
-        tlc: Any = False,
-        self_ensemble: Any = False,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008 (how Gradio finds it)
-    ) -> tuple[str, tuple[str, str], str]:
-        """Restore one photo; the options are as a program sent them.
-
-        Returns the restored photo in the format of the photo, the photo before and after as JPEGs for the page, and
-        what kind of photo it is.
-        """
-        with refusals():
-            path = _path(photo)
-            visit = self.store.visit(str(request.session_hash), path)
-            chosen = offers.choose(self.models, task, model)
-            stages = int(stage) if str(stage) in "123" else stage  # Gradio tells programs to write "1", "2" or "3"
-            options = {"stages": stages, "tlc": bool(tlc), "self_ensemble": bool(self_ensemble), "strength": strength}
-            restorer = chosen.restorer.with_options(**options)
-            with visit.run() as (folder, stop):
-                progress(0, desc="Reading the photo")
-                picture = self._read(path)
-                result = folder / photos.result_name(path, picture)
-
-                def report(done: int, total: int) -> None:
-                    if stop.is_set():
-                        raise UserError(STOPPED)
-                    progress((done, total), desc="Restoring", unit="tiles")
-
-                progress(0, desc=f"Preparing the network for {photos.size(picture)}")
-                # Who leaves gives up the place in Gradio's queue at once, but the processor only at the next tile.
-                with self._worker:
-                    if stop.is_set():
-                        raise UserError(STOPPED)
-                    said = photos.restore_photo(picture, restorer, result, report)
-                shown = _show(picture, folder / "before.jpg"), _show(self._read(result), folder / "after.jpg")
-            return str(result), shown, "\n".join(filter(None, (photos.facts(picture), said)))
-
-    def preview(
-        self, photo: dict[str, Any] | None, task: Any, model: Any, strength: Any, request: gr.Request, at: gr.SelectData
-    ) -> tuple[tuple[str, str], str]:
-        """The part of the photo around a click, before and after, and what it is."""
-        with refusals():
-            path = _path(photo)
-            restorer = offers.choose(self.models, task, model).restorer.with_options(strength=strength)
-            with self.store.visit(str(request.session_hash), path).run() as (folder, stop):
-                picture = self._read(path)
-                x, y = photos.point_of_photo(at.index, picture)
-                with self._worker:
-                    if stop.is_set():
-                        raise UserError(STOPPED)
-                    before, after = photos.preview_photo(picture, restorer, (x, y))
-                shown = _show(before, folder / "before.jpg"), _show(after, folder / "after.jpg")
-        return shown, f"A look at the part around {x}, {y}; press Restore for the whole. {photos.facts(picture)}"
-
-    def look(self, photo: dict[str, Any] | None, request: gr.Request) -> tuple[Any, str, Any]:
-        """The photo as it came, on both sides of the slider, what kind it is or why it is refused, and to click on."""
-        hidden = gr.update(value=None, visible=False)
-        if photo is None:
-            return None, "", hidden
-        try:
-            path = _path(photo)
-            with failures_told(), self.store.visit(str(request.session_hash), path).run() as (folder, _):
-                picture = self._read(path)
-                shown = _show(picture, folder / "before.jpg")
-            return (shown, shown), photos.facts(picture), gr.update(value=shown, visible=True)
-        except UserError as error:
-            return None, str(error), hidden
-
-    def stop(self, request: gr.Request) -> None:
-        """End the visitor's runs."""
-        self.store.visit(str(request.session_hash)).stop()
-
-    def end(self, request: gr.Request) -> None:
-        """The page was closed. That is told by the end of a connection; a call that claims it is not heeded."""
-        if request.url.path.startswith(HEARTBEAT):
-            self.store.end(str(request.session_hash))
-
-    def close(self, seconds: float) -> bool:
-        """End all work for good. False if a tile is still being worked on after so many seconds."""
-        self.store.end_all()
-        return self._worker.acquire(timeout=seconds)
-
-    def _read(self, path: Path) -> Picture:
-        if not path.exists():
-            raise UserError(f"{path.name}: not here any more; choose the photo again")
-        return photos.read_photo(path, self.limits.pixels)
-
-
-def _show(picture: Picture, path: Path) -> str:
-    photos.write_shown(picture, path)
-    return str(path)
+RUNS = 4  # at once: a photo that takes long to read, or twenty of one visitor, do not keep others from the network
 
 
 def build(page: Page, samples: dict[str, list[Path]], queue_length: int) -> gr.Blocks:
@@ -211,34 +92,25 @@ def build(page: Page, samples: dict[str, list[Path]], queue_length: int) -> gr.B
         photos = samples.get(task, [])
         return gr.update(choices=own, value=chosen.name), gr.update(value=photos, visible=bool(photos))
 
-    def pick(task: str, event: gr.SelectData) -> str:
+    def pick(task: str, event: gr.SelectData) -> list[str]:
         with refusals():
             offers.choose(page.models, task, None)
             if not isinstance(event.index, int) or not 0 <= event.index < len(samples.get(task, [])):
                 raise UserError(NO_PHOTO)
-        return str(samples[task][event.index])
+        return [str(samples[task][event.index])]
 
     with gr.Blocks(title=TITLE, analytics_enabled=False) as blocks:
         gr.Markdown(f"# {TITLE}\n{INTRODUCTION}")
         with gr.Row():
             with gr.Column(scale=2, min_width=320):
-                photo = gr.File(label="Photo", height=140, elem_id="photo")
+                chosen = gr.File(label="Photos", file_count="multiple", height=140, elem_id="photo")
                 gallery = gr.Gallery(
-                    samples.get(tasks[0], []),
-                    label="Or try one of these",
-                    columns=6,
-                    height="auto",
-                    allow_preview=False,
-                    interactive=False,
-                    object_fit="cover",
-                    buttons=[],
-                    elem_id="samples",
+                    samples.get(tasks[0], []), label="Or try one of these", columns=6, elem_id="samples", **THUMBNAILS
                 )
                 task = gr.Radio(
-                    [(LABELS[name], name) for name in tasks],
+                    [(MEANINGS[name], name) for name in tasks],
                     value=tasks[0],
                     label="What shall be taken out?",
-                    info=" ".join(MEANINGS[name] for name in tasks),
                     elem_id="task",
                 )
                 strength = gr.Slider(
@@ -251,12 +123,12 @@ def build(page: Page, samples: dict[str, list[Path]], queue_length: int) -> gr.B
                     elem_id="strength",
                 )
                 clicked = gr.Image(
-                    label="Click where you want to see first what it does",
+                    label="Click on a spot to see first what it does there",
                     type="filepath",
                     interactive=False,
                     visible=False,
                     buttons=[],
-                    height=220,
+                    height=240,
                     elem_id="click",
                 )
                 with gr.Accordion("For experts", open=False, elem_id="options"):
@@ -283,49 +155,64 @@ def build(page: Page, samples: dict[str, list[Path]], queue_length: int) -> gr.B
                 with gr.Row():
                     start = gr.Button("Restore", variant="primary", min_width=120, elem_id="restore")
                     halt = gr.Button("Stop", min_width=120, elem_id="stop")
-            with gr.Column(scale=3, min_width=320):
+            with gr.Column(scale=3, min_width=320, elem_id="result"):
+                # Above the slider, because the progress lies over it: a phone shows both.
+                about = gr.Textbox(label="About the photo", interactive=False, lines=2, elem_id="about")
                 slider = gr.ImageSlider(
-                    label="Before and after",
+                    label=actions.WHOLE,
                     type="filepath",
                     interactive=False,
                     buttons=["fullscreen"],
                     max_height=640,
                     elem_id="slider",
                 )
-                download = gr.DownloadButton("Download", interactive=False, elem_id="download")
-                about = gr.Textbox(label="About the photo", interactive=False, lines=2, elem_id="about")
+                listed = gr.Gallery(
+                    label="Your photos: click on one to see it above",
+                    columns=6,
+                    visible=False,
+                    elem_id="listed",
+                    **THUMBNAILS,
+                )
+                with gr.Row():
+                    download = gr.DownloadButton("Download", interactive=False, min_width=120, elem_id="download")
+                    everything = gr.HTML(visible=False, padding=False, min_width=120, elem_id="download_all")
+        single = gr.File(label="Photo", visible=False)  # for programs, which send one photo; the page never does
         gr.Markdown(_notice(page), elem_id="notice")
 
         # Gradio's own checks of what is sent would put a traceback into the log for each value that cannot be.
-        private = {"api_visibility": "private", "show_progress": "hidden", "preprocess": False}
-        quick = {**private, "concurrency_limit": 4, "concurrency_id": "quick"}
+        private = {"api_visibility": "private", "preprocess": False}
+        quick = {**private, "concurrency_limit": 4, "concurrency_id": "quick", "show_progress": "hidden"}
+        long = {"preprocess": False, "concurrency_limit": RUNS, "concurrency_id": "restore"}
+        options = [task, model, stage, strength, tlc, ensemble]
+        view = [slider, clicked, about, download, listed, everything]
+        single.upload(page.restore, [single, *options], [download, slider, about], api_name="restore", **long)
+        # Apart from what is quick: twenty large photos take their time, and a click on Stop has to get through.
+        looking = chosen.change(page.look, chosen, view, **(quick | {"concurrency_id": "look"}))
+        start.click(None, js=SHOW_RESULT)
         run = start.click(
-            page.restore,
-            [photo, task, model, stage, strength, tlc, ensemble],
-            [download, slider, about],
-            api_name="restore",
-            preprocess=False,
-            concurrency_limit=RUNS,
-            concurrency_id="restore",
-            show_progress_on=[slider],
+            page.restore_all,
+            [chosen, *options],
+            view,
+            api_visibility="private",
+            show_progress_on=[about],
+            cancels=[looking],
+            **long,
         )
-        run.success(lambda: gr.update(interactive=True), None, download, **quick).then(None, js=SHOW_RESULT)
-        halt.click(page.stop, None, None, cancels=[run], **quick)
-        clicked.select(
+        run.success(None, js=SHOW_RESULT)
+        halt.click(page.stop, None, None, cancels=[run, looking], **quick)
+        part = clicked.select(
             page.preview,
-            [photo, task, model, strength],
+            [chosen, task, model, strength],
             [slider, about],
             api_visibility="private",
-            preprocess=False,
-            concurrency_limit=RUNS,
-            concurrency_id="restore",
-            show_progress_on=[slider],
-        ).success(None, js=SHOW_RESULT)
-        photo.change(page.look, photo, [slider, about, clicked], **quick).then(
-            lambda: gr.update(value=None, interactive=False), None, download, **quick
+            show_progress_on=[about],
+            **long,
         )
+        part.success(None, js=SHOW_RESULT)
+        clicked.select(None, js=SHOW_RESULT)
+        listed.select(page.pick, None, view, **quick)
         task.change(offered, task, [model, gallery], **quick)
-        gallery.select(pick, task, photo, **quick)
+        gallery.select(pick, task, chosen, **quick)
         blocks.load(offered, task, [model, gallery], **quick)
         blocks.unload(page.end)
     blocks.queue(max_size=queue_length, api_open=False)
@@ -336,9 +223,9 @@ def _notice(page: Page) -> str:
     minutes = page.store.keep_seconds / 60
     return (
         "Scroll or pinch on the photo to zoom, drag the bar to compare.\n\n"
-        f"Photos stay on the machine that serves this page. They are deleted when you close it, and after "
-        f"{minutes:g} minutes at the latest. At most {page.limits.megapixels:g} megapixels and "
-        f"{page.limits.megabytes:g} MB."
+        f"Photos stay on the machine that serves this page. They are deleted when you close it, and "
+        f"{minutes:g} minutes after they were restored at the latest. At most {MOST_FILES} photos at once, each of at "
+        f"most {page.limits.megapixels:g} megapixels and {page.limits.megabytes:g} MB."
     )
 
 
@@ -349,6 +236,7 @@ def launch(blocks: gr.Blocks, page: Page, names: Names, port: int) -> None:
     gradio.queueing.traceback = log.InsteadOfTraceback
     system_fonts = [gr.themes.Font(name) for name in FONTS]
     theme = gr.themes.Default(font=system_fonts, font_mono=[gr.themes.Font("monospace")])
+    theme.set(block_info_text_color="*neutral_600", block_info_text_color_dark="*neutral_300")  # dark enough to read
     try:
         blocks.launch(
             server_name=host,
@@ -362,7 +250,7 @@ def launch(blocks: gr.Blocks, page: Page, names: Names, port: int) -> None:
             allowed_paths=[str(page.store.home / "samples")],
             blocked_paths=[str(page.store.home / "blocked")],
             max_file_size=page.limits.bytes,
-            footer_links=["api"],
+            footer_links=[],
             run_history=False,
             enable_monitoring=False,
             ssr_mode=False,
@@ -375,6 +263,7 @@ def launch(blocks: gr.Blocks, page: Page, names: Names, port: int) -> None:
                 "redoc_url": None,
             },
             theme=theme,
+            i18n=gr.I18n(en={"common.upload": "Add photos"}),  # which Gradio has no words for
             css=CSS,
         )
         connections.bound(blocks.server.config)

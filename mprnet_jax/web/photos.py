@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from mprnet_jax import images
 from mprnet_jax.images.formats.codec import Picture
@@ -14,6 +15,7 @@ from mprnet_jax.restoring import Restorer, guard, make_preview, restore_picture
 from mprnet_jax.support.errors import UserError
 
 ENDINGS = {"PNG": ".png", "JPEG": ".jpg", "TIFF": ".tif", "WEBP": ".webp", "BMP": ".bmp", "PPM": ".ppm", "JXL": ".jxl"}
+THUMBNAIL_SIDE = 256  # pixels
 SHOWN_SIDE = 4096  # pixels; longer sides are scaled down for the page, never for the download
 
 
@@ -88,6 +90,16 @@ def preview_photo(picture: Picture, restorer: Restorer, at: tuple[int, int]) -> 
 def write_shown(picture: Picture, path: Path) -> None:
     """The picture as browsers show it: JPEG of 8 bits, on white where it is transparent, in its own colours."""
     write_browser_jpeg(path, picture, SHOWN_SIDE)
+
+
+def write_thumbnail(shown: Path, path: Path) -> Path:
+    """A small copy of what write_shown made, in `path`."""
+    with Image.open(shown) as picture:
+        profile = picture.info.get("icc_profile")
+        picture.draft("RGB", (2 * THUMBNAIL_SIDE, 2 * THUMBNAIL_SIDE))  # decodes a fraction of the pixels
+        picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+        picture.save(path, "JPEG", quality=85, icc_profile=profile)
+    return path
 
 
 def size(picture: Picture) -> str:

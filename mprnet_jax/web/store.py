@@ -8,12 +8,31 @@ import shutil
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 SAMPLES = "samples"  # the one folder of the store that no visitor brought
 INCOMING = "incoming"  # uploads under way
+RESTORED = "restored"  # in the folder of a run: its results, and nothing else
 SWEEP_SECONDS = 20.0
+
+
+@dataclasses.dataclass
+class Chosen:
+    """One of the photos that a visitor chose, and what has been made of it. It lies in the store, and so do those."""
+
+    photo: Path
+    about: str = ""  # what kind of photo it is and what restoring it brought, or why it is refused
+    refused: bool = False
+    thumbnail: Path | None = None
+    before: Path | None = None  # as the page shows it
+    after: Path | None = None  # None: not restored
+    result: Path | None = None
+
+    def refuse(self, why: Exception) -> None:
+        """Have a line say why it cannot be restored, beginning with its name."""
+        said, name = str(why), self.photo.name
+        self.about, self.refused = said if said.startswith(name) else f"{name}: {said}", True
 
 
 @dataclasses.dataclass
@@ -22,7 +41,20 @@ class Visit:
 
     folder: Path  # for results; nobody can guess its name
     uploads: set[Path] = dataclasses.field(default_factory=set)  # that it was seen to use
+    chosen: list[Chosen] = dataclasses.field(default_factory=list)  # by the page, at last
+    looked_at: Chosen | None = None  # which of these the page shows
     runs: list[threading.Event] = dataclasses.field(default_factory=list)  # set: that run is not wanted any more
+
+    def choose_again(self, paths: Sequence[Path]) -> list[Chosen]:
+        """These photos, not restored; what is known of them, and which of them is looked at, stays."""
+        known = {one.photo: one for one in self.chosen}
+        looked_at = self.looked_at.photo if self.looked_at else None
+        self.chosen = [Chosen(path) for path in paths]
+        for one in self.chosen:
+            if one.photo in known:
+                one.before, one.thumbnail = known[one.photo].before, known[one.photo].thumbnail
+        self.looked_at = next((one for one in self.chosen if one.photo == looked_at), None)
+        return self.chosen
 
     def stop(self) -> None:
         """Have the runs under way end at their next tile."""
@@ -33,7 +65,7 @@ class Visit:
     def run(self) -> Iterator[tuple[Path, threading.Event]]:
         """A folder of its own for what one run makes, and the event that asks it to stop."""
         folder, stop = self.folder / secrets.token_hex(8), threading.Event()
-        folder.mkdir(parents=True)
+        (folder / RESTORED).mkdir(parents=True)
         self.runs.append(stop)
         try:
             yield folder, stop
@@ -62,16 +94,15 @@ class Store:
         shutil.copytree(folder, copies)
         return sorted(copies.iterdir())
 
-    def visit(self, session: str, upload: Path | None = None) -> Visit:
-        """The visit of a session, begun if it is new; `upload` is a file that it uses."""
+    def visit(self, session: str, *uploads: Path) -> Visit:
+        """The visit of a session, begun if it is new; `uploads` are files that it uses."""
         with self._lock:
             if session not in self._visits:
                 folder = self.home / "results" / secrets.token_hex(16)
                 folder.mkdir(parents=True)
                 self._visits[session] = Visit(folder)
             visit = self._visits[session]
-            if upload is not None and self.holds(upload) and not self._is_sample(upload):
-                visit.uploads.add(upload)
+            visit.uploads |= {path.resolve() for path in uploads if self.holds(path) and not self._is_sample(path)}
             return visit
 
     def end(self, session: str) -> None:
@@ -130,9 +161,19 @@ class Store:
         return file.rename(folder / file.name)
 
     def sweep(self, now: float) -> None:
-        """Delete what came more than keep_seconds before `now` (seconds since 1970), whoever still looks at it."""
+        """Delete what came more than keep_seconds before `now` (seconds since 1970), whoever still looks at it.
+
+        While a visit's photos are worked on, the time of its files has not begun: of many photos the last would be
+        deleted before their turn, and the first before the visitor could have them.
+        """
+        with self._lock:
+            busy = [visit for visit in self._visits.values() if visit.runs]
+            uploads, folders = {path for visit in busy for path in visit.uploads}, {visit.folder for visit in busy}
         for path, status in self._files():
-            if now - status.st_ctime > self.keep_seconds:
+            if path in uploads or not folders.isdisjoint(path.parents):
+                with contextlib.suppress(OSError):
+                    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))  # for st_ctime
+            elif now - status.st_ctime > self.keep_seconds:
                 with contextlib.suppress(OSError):
                     path.unlink()
         for folder in (Path(root) for root, _, _ in os.walk(self.home, topdown=False)):
@@ -140,6 +181,7 @@ class Store:
                 if (
                     folder != self.home
                     and INCOMING not in folder.parts
+                    and folders.isdisjoint((folder, *folder.parents))
                     and now - folder.stat().st_ctime > self.keep_seconds
                 ):
                     folder.rmdir()  # refuses what is not empty

@@ -18,7 +18,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from mprnet_jax.web.bodies import Refused
 from mprnet_jax.web.store import Full, Store
 
-MOST_FILES = 10  # in one form
+MOST_FILES = 20  # in one form, and photos that a visitor may choose at once
 NAME_BYTES = 150  # of a file's name; longer ones are cut, so that room stays for "_restored"
 FULL = (errno.ENOSPC, errno.EDQUOT)
 DISK_FULL = "the disk of the machine that serves this page is full; try again later, or tell who runs it"
@@ -64,14 +64,16 @@ def _event(message: dict[str, object]) -> bytes:
 
 
 class Form:
-    """A form under way: its files, written below `folder`. Raises Refused for what is no form with files."""
+    """A form under way: its files of at most `most` bytes each, below `folder`. Raises Refused for any other form."""
 
-    def __init__(self, content_type: str, folder: Path, arrived: dict[str, int]) -> None:
+    def __init__(self, content_type: str, folder: Path, most: int, arrived: dict[str, int]) -> None:
         kind, options = parse_options_header(content_type)
         if kind != b"multipart/form-data" or not options.get(b"boundary"):
             raise Refused(400, "an upload must be a form with files (multipart/form-data)")
         self.files: list[Path] = []
         self._folder = folder
+        self._most = most
+        self._size = 0  # of the file under way
         self._arrived = arrived
         self._name, self._value, self._header = b"", b"", b""
         self._part: BinaryIO | None = None
@@ -120,15 +122,18 @@ class Form:
         if b"filename" not in options:  # a field, which nothing here needs
             return
         if len(self.files) == MOST_FILES:
-            raise Refused(400, f"at most {MOST_FILES} files may come at once")
+            raise Refused(400, f"at most {MOST_FILES} photos may come at once")
         folder = self._folder / str(len(self.files))
         folder.mkdir()
         self._sent_as = options[b"filename"].decode("utf-8", "replace")
         self.files.append(folder / safe_name(self._sent_as))
-        self._part = self.files[-1].open("xb")
+        self._part, self._size = self.files[-1].open("xb"), 0
 
     def _part_data(self, data: bytes, start: int, end: int) -> None:
         if self._part is not None:
+            self._size += end - start
+            if self._size > self._most:
+                raise Refused(413, too_large(self._most))
             self._part.write(data[start:end])
             self._arrived[self._sent_as] = self._arrived.get(self._sent_as, 0) + end - start
 
@@ -136,6 +141,11 @@ class Form:
         if self._part is not None:
             part, self._part = self._part, None
             part.close()
+
+
+def too_large(most: int) -> str:
+    """The sentence for a file of more than `most` bytes."""
+    return f"a photo may have at most {most / 1e6:g} MB"
 
 
 def safe_name(name: str) -> str:
@@ -150,17 +160,17 @@ def safe_name(name: str) -> str:
 
 
 async def receive_files(
-    content_type: str, body: AsyncIterator[bytes], size: int, store: Store, arrived: dict[str, int]
+    content_type: str, body: AsyncIterator[bytes], size: int, most: int, store: Store, arrived: dict[str, int]
 ) -> list[Path]:
     """The files of a form, in the store, each in a folder whose name nobody can guess.
 
-    `size` is what the form may have in bytes: that much room is reserved while it arrives. `arrived` counts bytes by
-    file name. Raises Refused (the store or the disk is full, or it is no form), and what `body` raises; then nothing of
-    it stays.
+    `size` is what the form may have in bytes: that much room is reserved while it arrives; `most` is what each file may
+    have. `arrived` counts bytes by file name. Raises Refused (the store or the disk is full, a file is too large, or it
+    is no form), and what `body` raises; then nothing of it stays.
     """
     try:
         with store.incoming(size) as folder:
-            form = Form(content_type, folder, arrived)
+            form = Form(content_type, folder, most, arrived)
             try:
                 async for data in body:
                     await asyncio.to_thread(form.write, data)  # the disk may make it wait

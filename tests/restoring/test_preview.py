@@ -57,6 +57,16 @@ def test_a_crop_is_what_the_network_makes_of_it_with_its_margin_at_each_strength
     np.testing.assert_array_equal(found.after[2], restored[8:40, 8:40])
 
 
+def test_a_crop_anywhere_in_a_large_picture_takes_one_compiled_program(restorer, photo, small, monkeypatch):
+    seen = set()
+    monkeypatch.setattr(Restorer, "__call__", lambda self, pixels: seen.add(pixels.shape) or pixels)
+    height, width, _ = photo.shape
+    for at in ((0, 0), (width // 2, 3), (width - 1, height - 1), (20, height // 2), (width // 2, height // 2)):
+        found = make_preview(restorer, photo, at)
+        np.testing.assert_array_equal(found.after[0], images.to_float(photo[found.part]))  # cut where it lies
+    assert seen == {(48, 48, 3)}
+
+
 def test_without_strengths_those_of_the_restorer_count(restorer, photo, small):
     (after,) = make_preview(restorer.with_options(strength=0, strength_colour=1), photo, at=(30, 34)).after
     assert np.ptp(after, axis=-1).max() > 0

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import json
+import os
 
 import pytest
 
@@ -113,8 +114,20 @@ def test_a_files_name_has_no_folders_and_no_control_characters_and_fits_a_disk(s
 
 def test_more_bytes_than_a_request_says_are_refused_as_they_arrive(store):
     visitor = post(store, START % b"a.png", *[bytes(10_000)] * 400, length=20_000)
-    assert visitor.answer == (413, {"detail": "a photo may have at most 0.1 MB"})
+    assert visitor.answer == (413, {"detail": "the request is too long"})
     assert files(store) == []
+
+
+def test_each_of_several_photos_may_have_the_most_bytes_and_none_more(store):
+    def several(*sizes):
+        return [part for size in sizes for part in (START % b"a.png", bytes(size), b"\r\n")] + [b"--b--\r\n"]
+
+    status, paths = post(store, *several(MOST - 50_000, 10, MOST)).answer
+    assert status == 200
+    assert [os.path.getsize(path) for path in paths] == [MOST - 50_000, 10, MOST]
+    visitor = post(Store(store.home / "other", 60, 9 * MOST), *several(10, MOST + 1, 10))
+    assert visitor.answer == (413, {"detail": "a photo may have at most 0.1 MB"})
+    assert len(files(store)) == 3
 
 
 def test_a_request_with_two_lengths_is_refused(store):
@@ -186,7 +199,7 @@ def test_a_full_disk_is_a_sentence(store, monkeypatch):
         (form(), "multipart/form-data"),
         (form(), "multipart/form-data; boundary=" + "b" * 5000),
         (form() * 12, "multipart/form-data; boundary=b"),
-        ((START % b"a.png" + b"x\r\n") * 12 + b"--b--\r\n", "multipart/form-data; boundary=b"),
+        ((START % b"a.png" + b"x\r\n") * 21 + b"--b--\r\n", "multipart/form-data; boundary=b"),
         (b"--b\r\nX: " + b"y" * 9000 + b"\r\n\r\nx" + END, "multipart/form-data; boundary=b"),
     ],
 )
