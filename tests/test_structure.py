@@ -140,6 +140,12 @@ def test_every_package_that_is_imported_is_required():
     assert {"jax", "gradio", "opencv-python-headless", "uvicorn", "torch"} <= seen  # the walk sees what there is
 
 
+def test_every_command_and_tool_tells_mistakes_in_its_options_in_one_line():
+    """As Parser does, and argparse's own parser, which prints a page of usage, does not."""
+    programs = [*MODULES, *sorted((ROOT / "tools").rglob("*.py"))]
+    assert [path.name for path in programs if "ArgumentParser(" in path.read_text("utf-8")] == []
+
+
 def test_setup_cfg_has_one_lowest_version_of_each_package():
     assert lowest.lowest(lowest.requirements())["pillow"] == "12.3"
 

@@ -15,6 +15,7 @@ import numpy as np
 from attacks import bundles, checkpoints, evaluation_sets, kills, pictures, training_checkpoints, trials
 
 from mprnet_jax import images
+from mprnet_jax.support.command_line import Parser
 from mprnet_jax.support.progress import Meter
 
 KINDS = {  # what is read, how many, and a line of help
@@ -94,7 +95,7 @@ def positive(text: str) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     lines_of_help = [f"{kind}: {line} ({count})" for kind, (_, count, line) in KINDS.items()]
     lines_of_help += [f"kills: a training run that is killed ({KILLS})", "all: each of these"]
     parser.add_argument("what", metavar="WHAT", choices=[*KINDS, "kills", "all"], help="; ".join(lines_of_help))

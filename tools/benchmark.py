@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from mprnet_jax.runtime.huge_pages import restart_with_huge_pages
+from mprnet_jax.support.command_line import Parser
 from mprnet_jax.support.errors import exit_on_user_error
 
 # Subcommand -> module of benchmarks with add_arguments and main.
@@ -21,7 +22,7 @@ SUBJECTS = {
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     subparsers = parser.add_subparsers(metavar="WHAT", required=True)
     for name, module_name in SUBJECTS.items():
         module = importlib.import_module(f"benchmarks.{module_name}")

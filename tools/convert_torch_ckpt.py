@@ -8,7 +8,7 @@ import argparse
 import sys
 
 from mprnet_jax.interchange.torch import convert
-from mprnet_jax.support.command_line import path_option
+from mprnet_jax.support.command_line import Parser, path_option
 from mprnet_jax.support.errors import exit_on_user_error
 
 EPILOG = """\
@@ -25,7 +25,7 @@ exists is ever overwritten.
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="convert_torch_ckpt.py",
         description=__doc__,
         epilog=EPILOG,

@@ -21,6 +21,7 @@ from jax.extend.core import Literal
 
 from mprnet_jax.model import PRESETS, Concatenation, MPRNet, MPRNetConfig, Params, abstract_params, count_parameters
 from mprnet_jax.support.atomic_files import whole_file
+from mprnet_jax.support.command_line import Parser
 
 BLOCKS = {  # file -> path of a block of this kind in the network
     "network": (),
@@ -311,7 +312,7 @@ def pictures(preset: str, side: int) -> dict[str, str]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Write all drawings into a folder."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="folder for the SVG files")
     parser.add_argument("--preset", choices=PRESETS, default="deblurring", help="sizes (default: %(default)s)")
     parser.add_argument("--side", type=int, default=256, help="side of the image in pixels (default: %(default)s)")

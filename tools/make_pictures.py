@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from mprnet_jax import images, metrics
 from mprnet_jax.checkpoints.pretrained import PRETRAINED, SAMPLES, TASKS
 from mprnet_jax.restoring import Restorer
-from mprnet_jax.support.command_line import path_option
+from mprnet_jax.support.command_line import Parser, path_option
 from mprnet_jax.support.errors import exit_on_user_error
 
 GAP = 6  # pixels between pictures
@@ -49,7 +49,7 @@ def montage(rows: list[list[tuple[np.ndarray, str]]]) -> Image.Image:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", nargs="+", choices=TASKS, default=list(PRETRAINED), help="[all with weights]")
     parser.add_argument("--output", type=path_option, required=True, metavar="FILE.png")
     parser.add_argument("--size", type=int, default=180, help="side of the crops in pixels (default: %(default)s)")

@@ -15,7 +15,7 @@ from mprnet_jax.data.degradations.base import Degradation
 from mprnet_jax.data.degradations.motion_blur import MotionBlur
 from mprnet_jax.data.degradations.noise import Noise
 from mprnet_jax.data.degradations.rain import Rain
-from mprnet_jax.support.command_line import path_option
+from mprnet_jax.support.command_line import Parser, path_option
 
 SAMPLES = Path(__file__).parent.parent / "mprnet_jax" / "samples"
 SIZE = (288, 384)  # height, width
@@ -58,7 +58,7 @@ def crop(path: Path, top: int, left: int) -> np.ndarray:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=path_option, metavar="PHOTOS")
     photos = parser.parse_args().photos
     for task, samples in SYNTHETIC.items():

@@ -22,7 +22,7 @@ from mprnet_jax.data.degradations.base import degrade_crop
 from mprnet_jax.restoring import Restorer, guard
 from mprnet_jax.restoring.engines.executables import Job, ProgramKey, run
 from mprnet_jax.runtime.compile_cache import use_compile_cache
-from mprnet_jax.support.command_line import path_option
+from mprnet_jax.support.command_line import Parser, path_option
 from mprnet_jax.support.errors import exit_on_user_error
 
 SIZE = 256  # pixels, side of what is restored
@@ -122,7 +122,7 @@ def damaged(restorer: Restorer) -> Iterator[tuple[str, Restorer]]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", nargs="+", type=path_option, help="folders of clean photos")
     parser.add_argument("--count", type=int, default=200, help="photos for each task (default: %(default)s)")
     parser.add_argument("--planted", type=int, default=8, help="photos for each planted failure (default: %(default)s)")

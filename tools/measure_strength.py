@@ -18,7 +18,7 @@ from scipy import ndimage
 from mprnet_jax import images, metrics
 from mprnet_jax.restoring import Restorer, strength
 from mprnet_jax.runtime.compile_cache import use_compile_cache
-from mprnet_jax.support.command_line import path_option
+from mprnet_jax.support.command_line import Parser, path_option
 from mprnet_jax.support.errors import exit_on_user_error
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.7, 0.8, 0.9, 0.95, 1.0)
@@ -77,7 +77,7 @@ def measure(restorer: Restorer, folder: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pairs", nargs="+", type=path_option)
     parser.add_argument("--task", default="denoising", help="weights that ship (default: %(default)s)")
     args = parser.parse_args(argv)

@@ -23,6 +23,7 @@ from mprnet_jax.checkpoints.bundle import Bundle, load_bundle
 from mprnet_jax.checkpoints.bundle_writer import save_bundle
 from mprnet_jax.checkpoints.pretrained import SAMPLES, TASKS, bundle_path
 from mprnet_jax.restoring.restorer import Restorer
+from mprnet_jax.support.command_line import Parser
 from mprnet_jax.support.errors import UserError, exit_on_user_error
 
 PATHS = ("data", "held_out", "init_from", "validation_data")  # fields of the config
@@ -54,7 +55,7 @@ def pack(bundle: Bundle, command: str, licence: str, task: str | None = None) ->
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path, help="what training wrote: bundle/ or best/ of its workdir")
     parser.add_argument("output", type=Path, help="folder of the new bundle")
     parser.add_argument("--command", required=True, help="what made the weights, for those who look")

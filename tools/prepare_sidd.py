@@ -9,12 +9,12 @@ import argparse
 from collections.abc import Sequence
 
 from mprnet_jax.data.prepare.sidd_patches import Cutting, cut_patches
-from mprnet_jax.support.command_line import path_option
+from mprnet_jax.support.command_line import Parser, path_option
 from mprnet_jax.support.errors import exit_on_user_error
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "folder", type=path_option, metavar="SIDD_MEDIUM", help="with *_GT_SRGB_*.PNG and *_NOISY_SRGB_*.PNG"
     )

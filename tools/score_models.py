@@ -31,6 +31,7 @@ from mprnet_jax.data.degradations.rain import Rain
 from mprnet_jax.data.sources.open_folder import find_pairs
 from mprnet_jax.data.sources.splits import hold_out
 from mprnet_jax.restoring.restorer import Restorer
+from mprnet_jax.support.command_line import Parser
 from mprnet_jax.support.errors import UserError, exit_on_user_error
 
 SHAKE, MEDIUM_RAIN = MotionBlur(size=(10, 10)), Rain(density=(0.08, 0.15), brightness=(0.35, 0.55))
@@ -152,7 +153,7 @@ def labelled(checkpoints: Sequence[str]) -> dict[str, str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", choices=TASKS, required=True)
     parser.add_argument("--photos", type=Path, help="folder of clean photos, to be degraded")
     parser.add_argument("--pairs", nargs="+", default=[], metavar="[NAME=]DIR", help="folders of genuine pairs")

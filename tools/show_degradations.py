@@ -23,6 +23,7 @@ from mprnet_jax.data.degradations.motion_blur import MotionBlur
 from mprnet_jax.data.degradations.noise import Noise, PoissonNoise
 from mprnet_jax.data.degradations.rain import Rain
 from mprnet_jax.data.degradations.video_blur import VideoBlur
+from mprnet_jax.support.command_line import Parser
 from mprnet_jax.support.errors import UserError, exit_on_user_error
 
 SHOWN: dict[str, Degradation] = {
@@ -61,7 +62,7 @@ def row(name: str, crops: list[np.ndarray], size: int, seed: int) -> np.ndarray:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=Path, default=SAMPLES / "denoising" / "target", help="folder of clean photos")
     parser.add_argument("--output", type=Path, required=True, help="picture to write")
     parser.add_argument("--only", nargs="+", metavar="WORD", help="rows whose name holds one of these words")

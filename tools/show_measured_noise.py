@@ -14,7 +14,7 @@ from mprnet_jax.adapting.noise_model import measure
 from mprnet_jax.adapting.photos import Photo
 from mprnet_jax.checkpoints.pretrained import SAMPLES
 from mprnet_jax.data.degradations.measured_noise import draw_noise
-from mprnet_jax.support.command_line import path_option
+from mprnet_jax.support.command_line import Parser, path_option
 from mprnet_jax.support.errors import UserError, exit_on_user_error
 
 GAP = 6  # pixels between pictures
@@ -22,7 +22,7 @@ SIDE, ZOOM, STRONGER = 120, 2, 4  # pixels, times, times
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sample", default="phone1", help="of the denoising samples (default: %(default)s)")
     parser.add_argument("--output", type=path_option, required=True, metavar="FILE.png")
     args = parser.parse_args()

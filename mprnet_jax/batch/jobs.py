@@ -173,7 +173,9 @@ class Batch:
         counts = [_left_out(kind, count) for kind, count in sorted(self.left_out.items()) if count]
         parts = []
         if counts:
-            parts.append(f"left out: {', '.join(counts)}; name such a file to have it tried, with --format png")
+            parts.append(f"left out: {', '.join(counts)}")
+            if any(count and kind not in (LINKED, FOLDERS) for kind, count in self.left_out.items()):
+                parts.append("a picture among them is restored if it is named itself, with --format png")
         if raw := sum(self.left_out[ending] for ending in images.RAW):
             files = "1 of them is" if raw == 1 else f"{raw} of them are"
             parts.append(f"{files} camera raw, which needs pip install 'mprnet_jax[raw]'")
@@ -187,7 +189,7 @@ class Batch:
 def _left_out(kind: str, count: int) -> str:
     if kind not in (LINKED, FOLDERS):
         return f"{count} {kind}"
-    return counted(count, kind) + (" (give --recursive)" if kind == FOLDERS else "")
+    return f"{counted(count, kind)} ({'give --recursive' if kind == FOLDERS else 'name it to have it restored'})"
 
 
 def _each_once(jobs: Sequence[Job]) -> list[Job]:

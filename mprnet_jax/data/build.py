@@ -50,6 +50,9 @@ def build(dataset: str, manual_dir: Path, data_dir: Path, any_count: bool = Fals
             )
         _require_none_lost(folder, found, manual_dir)
         print(one_line(f"{folder}: not whole ({lacking}); it is built again"))
+    elif not found:  # TFDS must not see an empty folder: it raises an AssertionError of its own
+        wanted = f"{builder_class.TITLE} in it\n{builder_class.MANUAL_DOWNLOAD_INSTRUCTIONS}"
+        raise UserError(f"{manual_dir}: nothing of {wanted}")
     _require_room(manual_dir, data_dir)
     try:
         with tempfile.TemporaryDirectory(prefix=".building_", dir=data_dir) as beside:

@@ -74,10 +74,9 @@ def open_set(name: str, data: Path, below: bool = False) -> TestSet:
         raise UserError(f"{data}: no such folder; --data names the folder of the data set")
     folder = _find(name, data, below)
     if folder is None:
-        needs = {"sidd": " and ".join(sidd.FILES), "dnd": "info.mat and images_srgb/"}.get(
-            name, f"input/ and target/ with pictures of the same names ({layouts.UNDERSTOOD})"
-        )
-        raise UserError(f"{data}: {protocol.title} is not here; it needs {needs}, in this folder or in its test/")
+        needs = {"sidd": f"it needs {' and '.join(sidd.FILES)}", "dnd": "it needs info.mat and images_srgb/"}
+        where = "no pairs here" if name == "custom" else f"{protocol.title} is not here"
+        raise UserError(f"{data}: {where}; {needs.get(name, layouts.UNDERSTOOD)}; name their folder with --data")
     if isinstance(folder, Layout):
         return _of_matched(folder.folder, folder.match())
     if name == "sidd":

@@ -123,7 +123,8 @@ def survey(path: Path, thorough: bool = False) -> Survey:
         base = stream.time_base
         if None not in stamps:
             base *= math.gcd(*stamps) or 1
-        matrix, facts = _display_matrix(first), {data.type.name: bytes(data) for data in first.side_data}
+        facts = side_data(first)
+        matrix = _display_matrix(facts)
         mastering, light = facts.get("MASTERING_DISPLAY_METADATA"), facts.get("CONTENT_LIGHT_LEVEL")
         lost = {name: None for kind, name in DYNAMIC_HDR.items() if kind in facts}
         if (mastering or light) and ENCODERS[stream.codec_context.name][0] != KEEPS_HDR10:
@@ -340,10 +341,15 @@ def _is_writable(av: ModuleType, decoder: str, pix_fmt: str) -> bool:
     return formats is None or pix_fmt in {each.name for each in formats}
 
 
-def _display_matrix(frame: Any) -> tuple[int, ...] | None:
-    for data in frame.side_data:
-        if data.type.name == "DISPLAYMATRIX":
-            return tuple(int(value) for value in np.frombuffer(bytes(data), np.int32))
+def side_data(frame: Any) -> dict[str, bytes]:
+    """What comes with a frame beside its pixels: kind, as FFmpeg names it, -> bytes."""
+    held = frame.side_data  # by number: PyAV iterates over the data before 19, over their kinds from then on
+    return {held[number].type.name: bytes(held[number]) for number in range(len(held))}
+
+
+def _display_matrix(facts: dict[str, bytes]) -> tuple[int, ...] | None:
+    if matrix := facts.get("DISPLAYMATRIX"):
+        return tuple(int(value) for value in np.frombuffer(matrix, np.int32))
     return None
 
 

@@ -18,11 +18,21 @@ from pathlib import Path
 
 import numpy as np
 $imports
-from PIL import Image
+from PIL import Image, ImageOps
 
+if len(sys.argv) != 3:
+    sys.exit(__doc__)
 path = Path(__file__).with_name("$file")
 $load
-image = np.asarray(Image.open(sys.argv[1]).convert("RGB"), np.float32) / 255
+try:
+    picture = ImageOps.exif_transpose(Image.open(sys.argv[1]))  # upright, as it is shown
+except OSError as error:
+    sys.exit(f"{sys.argv[1]}: cannot be read ({error})")
+if picture.mode.startswith(("I", "F")):  # convert("RGB") would cut off instead of scaling
+    if picture.mode == "F" or np.asarray(picture).max() > 65535:
+        sys.exit(f"{sys.argv[1]}: deeper than 16 bits a channel; save it with 8 or 16")
+    picture = Image.fromarray(np.rint(np.asarray(picture) / 257).astype(np.uint8))
+image = np.asarray(picture.convert("RGB"), np.float32) / 255
 h, w, _ = image.shape
 # The network takes multiples of 8.
 padded = np.pad(image, [(0, -h % 8), (0, -w % 8), (0, 0)], mode="reflect")

@@ -21,7 +21,7 @@ from mprnet_jax.checkpoints.pretrained import TASKS, bundle_path
 from mprnet_jax.checkpoints.provenance import ORIENTATION_SETS
 from mprnet_jax.data.sources import open_folder
 from mprnet_jax.data.sources.layouts import UNDERSTOOD
-from mprnet_jax.data.sources.source import Source, length, read_names
+from mprnet_jax.data.sources.source import CleanPhotos, Source, length, read_names
 from mprnet_jax.images.headers import header_of
 from mprnet_jax.model import Params, count_parameters, init_params
 from mprnet_jax.runtime.processes import check_alike, is_lead, raise_on_all_processes, stop_requests
@@ -88,7 +88,7 @@ def train(
                     f"{workdir} is not the folder that process 0 writes to; choose one that all processes share"
                 )
         if bundle_folder.exists():
-            say(f"{workdir}: this run has ended; its bundle is {bundle_folder}")
+            say(f"{workdir}: this run had ended before")
             return bundle_folder
 
         make_bundle = functools.partial(bundle_of, config, command)
@@ -112,7 +112,6 @@ def train(
             with raise_on_all_processes():
                 if is_lead():
                     save_bundle(bundle_folder, make_bundle(state.ema, step=int(state.step)))
-        say(f"done: {bundle_folder}")
     return bundle_folder
 
 
@@ -139,7 +138,10 @@ def train_parts(
     workdir = Path(workdir)
     check_part(parts, part)
     if len(parts) == 1:
-        return train(parts[0], workdir, command, **options)
+        bundle = train(parts[0], workdir, command, **options)
+        if bundle is not None:
+            say(f"done: {bundle}")
+        return bundle
     bundle = None
     for number in range(1, len(parts) + 1) if part is None else (part,):
         before = workdir / f"part{number - 1}" / "bundle" if number > 1 else None
@@ -152,6 +154,7 @@ def train_parts(
         bundle = train(parts[number - 1], workdir / f"part{number}", command, start=before, **options)
         if bundle is None:
             return None
+        say(f"done: {bundle}")
         options.pop("seconds_before", None)  # of the first part
     return bundle
 
@@ -302,6 +305,8 @@ def notices(config: TrainConfig, timeline: Timeline, source: Source) -> list[str
             f"the learning rate ends at {timeline.last_rate():.2g}, near its peak of {config.learning_rate:.2g}: "
             "cosine_epochs is longer than the run"
         )
+    if isinstance(source, CleanPhotos) and (below := open_folder.unused_below(as_path(config.data))):
+        lines.append(f"{config.data}: {counted(below, 'picture')} in folders below: not used; move them up to use them")
     side = max(phase.patch_size for phase in timeline.phases)
     small = []
     paths = [pair.target for pair in getattr(source, "pairs", ())] or getattr(source, "paths", ())

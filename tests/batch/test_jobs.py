@@ -171,9 +171,14 @@ def test_what_a_folder_run_leaves_out_is_told_by_ending(tmp_path):
     batch = Batch.find([tmp_path / "in"], Naming(tmp_path / "out"))
     assert names(batch.jobs) == ["x.png"]
     assert batch.left_out_note().startswith(
-        "left out: 1 .mts, 2 .psd, 1 folder (give --recursive), 1 linked folder, 1 without an ending; name such"
+        "left out: 1 .mts, 2 .psd, 1 folder (give --recursive), "
+        "1 linked folder (name it to have it restored), 1 without an ending; a picture among them"
     )
     assert Batch.find([tmp_path / "in" / "x.png"], Naming(tmp_path / "out")).left_out_note() is None
+    for name in ("a.psd", "b.PSD", "c.mts", "README"):
+        (tmp_path / "in" / name).unlink()
+    folders_only = "left out: 1 folder (give --recursive), 1 linked folder (name it to have it restored)"
+    assert Batch.find([tmp_path / "in"], Naming(tmp_path / "out")).left_out_note() == folders_only
 
 
 def test_raw_files_of_a_folder_are_found_where_rawpy_is_and_counted_where_not(tmp_path, monkeypatch):

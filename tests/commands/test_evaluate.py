@@ -157,7 +157,7 @@ def test_bad_pairs_are_one_line_each_and_the_rest_is_scored(data, tmp_path, caps
     [
         (("--data", "nowhere", "--restored", "x"), "no such folder"),
         (("--data", "{data}", "--restored", "{empty}"), "no pictures in this folder"),
-        (("--data", "{empty}", "--restored", "{empty}"), "is not here; it needs input/ and target/"),
+        (("--data", "{empty}", "--restored", "{empty}"), "no pairs here; pairs lie in input/ and target/"),
         (("--data", "{data}", "--checkpoint", "nowhere"), "neither a task"),
         (("--data", "{data}", "--restored", "{other}"), "not one of its 1 pictures is called as one of the 5 pairs"),
         (("--data", "{data}", "--task", "auto"), "name one"),

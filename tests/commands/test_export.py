@@ -15,6 +15,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from mprnet_jax import export, images
 from mprnet_jax.checkpoints.bundle import Bundle
@@ -305,6 +306,32 @@ def check_example(folder, checkpoint, environment, tmp_path, photo):
 @pytest.mark.parametrize("name", ["onnx", "stablehlo", "darktable"])
 def test_the_example_restores_without_this_package(exports, checkpoint, without_the_package, tmp_path, photo, name):
     check_example(exports / name, checkpoint, without_the_package, tmp_path, photo)
+
+
+def test_the_example_turns_pictures_upright_scales_16_bits_and_tells_mistakes(exports, without_the_package, tmp_path):
+    def run_example(*names):
+        command = [sys.executable, exports / "onnx" / "example.py", *names]
+        return subprocess.run(command, env=without_the_package, capture_output=True, text=True, cwd=tmp_path)
+
+    grey = np.linspace(20, 230, 24 * 40).reshape(24, 40).astype(np.uint8)
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(grey).save(tmp_path / "grey.png", exif=exif)
+    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "deep.png", exif=exif)
+    for name in ("grey", "deep"):
+        done = run_example(f"{name}.png", f"{name}_restored.png")
+        assert done.returncode == 0, done.stderr
+    restored = [np.asarray(Image.open(tmp_path / f"{name}_restored.png")) for name in ("grey", "deep")]
+    assert restored[0].shape == (40, 24, 3)
+    np.testing.assert_array_equal(*restored)
+    for names, message in (
+        ((), "python example.py noisy.jpg restored.png"),
+        (("nowhere.png", "x.png"), "nowhere.png: cannot be read"),
+    ):
+        done = run_example(*names)
+        assert done.returncode == 1
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 @pytest.mark.usefixtures("one_size")

@@ -152,6 +152,7 @@ def test_two_inputs_of_one_name_do_not_overwrite_each_other(tmp_path, folder, ch
             ["--task", "denoising", "--input", "x", "--output", "out", "--shiny"],
             "unrecognized arguments: --shiny; --help",
         ),
+        (["--task", "denoising", "--inputt", "x"], "unrecognized arguments: --inputt (did you mean --input?)"),
     ],
 )
 def test_a_users_mistake_is_one_line_and_exit_code_2(arguments, message, capsys, tmp_path, monkeypatch):
@@ -338,7 +339,10 @@ def test_a_report_lists_pictures_whose_results_are_inside_the_input_folder(tmp_p
 def test_what_a_folder_leaves_out_is_a_note(tmp_path, folder, checkpoint, capsys):
     (folder / "c.psd").touch()
     assert run("--checkpoint", checkpoint, "--input", folder, "--output", tmp_path / "out") == 0
-    assert "note: left out: 1 .psd; name such a file to have it tried" in capsys.readouterr().err
+    assert (
+        "note: left out: 1 .psd; a picture among them is restored if it is named itself, with --format png"
+        in capsys.readouterr().err
+    )
 
 
 def test_previews_are_written_side_by_side_and_no_picture_is_restored_or_replaced(checkpoint, photo, tmp_path, capsys):

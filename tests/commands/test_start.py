@@ -1,5 +1,6 @@
 """What a command loads before it restores the first photo."""
 
+import os
 import subprocess
 import sys
 
@@ -27,3 +28,19 @@ def test_help_loads_no_jax(command, tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "False"
+
+
+@pytest.mark.parametrize(("own", "expected"), [(None, "3"), ("0", "0")])
+@pytest.mark.parametrize("command", ["infer", "train"])
+def test_remarks_of_xla_on_slow_compiling_stay_off_the_screen_unless_asked_for(command, own, expected, tmp_path):
+    """XLA reads the variable when JAX is loaded, which the options come before."""
+    script = (
+        f"import os, sys; sys.argv[1:] = ['--help']\nfrom mprnet_jax import {command}\n"
+        f"try: {command}.main()\nexcept SystemExit: pass\nprint(os.environ['TF_CPP_MIN_LOG_LEVEL'])"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    environment |= {} if own is None else {"TF_CPP_MIN_LOG_LEVEL": own}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True, env=environment
+    )
+    assert done.stdout.splitlines()[-1] == expected

@@ -125,6 +125,23 @@ def test_where_not_even_one_batch_is_there_the_exit_code_is_2(tmp_path, photo, c
     assert run("check_data.py", tmp_path, "--batch-size", 2, "--crops", 2) == 0
 
 
+def test_pictures_below_a_folder_of_clean_photos_are_said_not_to_be_used(tmp_path, photo, capsys):
+    for name in ("a.png", "beach/b.png", "beach/more/c.png"):
+        images.write(tmp_path / name, photo)
+    assert run("check_data.py", tmp_path, "--batch-size", 1) == 0
+    out = capsys.readouterr().out
+    assert "would be trained on: 1 in all" in out
+    assert "2 pictures in folders below: not used; move them up to use them" in out
+
+
+@pytest.mark.parametrize("tool", ["check_data.py", "convert_torch_ckpt.py", "prepare_sidd.py"])
+def test_a_misspelt_option_of_a_tool_is_one_line_with_the_right_one(tool, capsys):
+    known = "--batch-size" if tool == "check_data.py" else "--output"
+    assert run(tool, known + "x", "3") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"error: unrecognized arguments: {known}x (did you mean {known}?)" in line
+
+
 def test_names_that_play_with_the_terminal_and_loops_of_links_are_listed_in_one_line_each(tmp_path, photo, capsys):
     for side in ("input", "target"):
         images.write(tmp_path / side / "a.png", photo)

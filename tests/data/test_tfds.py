@@ -155,6 +155,9 @@ def test_what_is_not_an_archive_an_unknown_set_and_an_empty_folder_are_refused(t
         build("gopr", tmp_path, tmp_path / "datasets")
     with pytest.raises(UserError, match=r"(?s)none: no such folder.*download it from"):
         build("gopro", tmp_path / "none", tmp_path / "datasets")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"(?s)empty: nothing of GoPro.* in it.*download it from"):
+        build("gopro", tmp_path / "empty", tmp_path / "datasets")
     with pytest.raises(UserError, match=r"no dataset in it; build one with python -m mprnet_jax.data.build"):
         TfdsPairs(tmp_path)
 

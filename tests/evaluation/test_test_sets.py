@@ -53,7 +53,7 @@ def test_sets_are_found_in_the_usual_places(name, place, tmp_path):
 @pytest.mark.parametrize(
     ("prepare", "message"),
     [
-        (lambda root: None, "GoPro is not here; it needs input/ and target/"),
+        (lambda root: None, "GoPro is not here; pairs lie in input/ and target/"),
         (lambda root: (root / "target").mkdir(), "no pictures in this folder"),
         (lambda root: write_all(root / "target", ["a.png"]) or write_all(root / "input", ["b.png"]), "not one of 1"),
     ],

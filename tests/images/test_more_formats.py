@@ -147,3 +147,11 @@ def test_a_profile_is_refused_by_jpeg_xl_before_the_work(tmp_path):
     picture = images.Picture(PHOTO[..., :3], None, "rgb", "JPEG", icc=make.rgb_profile())
     with pytest.raises(UserError, match=r"a\.jxl: a colour profile cannot be written into JPEG XL"):
         images.check_savable(tmp_path / "a.jxl", picture)
+
+
+def test_a_jpeg_ls_picture_is_named_and_not_called_damaged(tmp_path):
+    frame = bytes.fromhex("fff7 000b 08 0030 0040 01 01 11 00")  # ITU-T T.87: 64 x 48, grey
+    scan = bytes.fromhex("ffda 0008 01 01 00 00 00 00")
+    (tmp_path / "a.jpg").write_bytes(b"\xff\xd8" + frame + scan + bytes(90) + b"\xff\xd9")
+    with pytest.raises(UserError, match=r"a\.jpg: a JPEG-LS picture cannot be read; convert it to PNG or TIFF"):
+        images.open_picture(tmp_path / "a.jpg")

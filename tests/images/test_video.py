@@ -1,5 +1,7 @@
 """Videos: every frame restored, and everything else as it was."""
 
+import collections.abc
+import types
 from fractions import Fraction
 
 import numpy as np
@@ -230,7 +232,7 @@ def test_apples_hevc_mark_hdr10_and_quicktime_tags_stay(tmp_path):
         with av.open(str(path)) as container:
             stream, tags = container.streams.video[0], dict(container.metadata)
             frame = next(container.decode(stream))
-            side = {data.type.name: bytes(data) for data in frame.side_data}
+            side = video.side_data(frame)
             hdr = side["MASTERING_DISPLAY_METADATA"], side["CONTENT_LIGHT_LEVEL"][:8]
             return stream.codec_context.codec_tag, tags["com.apple.quicktime.make"], hdr
 
@@ -281,3 +283,35 @@ def test_hdr_metadata_that_an_encoder_does_not_take_are_told(tmp_path, monkeypat
     monkeypatch.setattr(video, "KEEPS_HDR10", "another")
     (lost,) = video.survey(tmp_path / "a.mov").lost
     assert lost == "HDR10 metadata (mastering display, brightest pixel and frame)"
+
+
+class OfKinds(collections.abc.Mapping):
+    """Side data as PyAV has them from version 19 on: a mapping of their kinds, and a list by number."""
+
+    def __init__(self, *held):
+        self.held = held
+
+    def __getitem__(self, key):
+        return self.held[key] if isinstance(key, int) else next(data for data in self.held if data.type == key)
+
+    def __iter__(self):
+        return iter([data.type for data in self.held])
+
+    def __len__(self):
+        return len(self.held)
+
+
+class OfData(OfKinds):
+    """And before."""
+
+    def __iter__(self):
+        return iter(self.held)
+
+
+@pytest.mark.parametrize("container", [OfKinds, OfData])
+def test_side_data_are_read_whatever_iterating_over_them_gives(container):
+    class Data(bytes):
+        type = types.SimpleNamespace(name="DISPLAYMATRIX")
+
+    frame = types.SimpleNamespace(side_data=container(Data(b"abc")))
+    assert video.side_data(frame) == {"DISPLAYMATRIX": b"abc"}

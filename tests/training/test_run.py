@@ -37,6 +37,7 @@ from mprnet_jax.training.run import (
     bundle_of,
     completed,
     describe,
+    dry_run,
     first_params,
     load_start,
     notices,
@@ -406,8 +407,22 @@ def test_what_is_probably_not_as_it_was_meant_is_said_at_the_start(config):
         "4 of 4 pictures are smaller than the patches of 104 pixels, first 0.png, 128 x 96" in said(patch_size=104)[0]
     )
     assert "4 of 4" in said(patch_sizes=(16, 104))[0]
+    images.write(config.data / "beach" / "below.png", made_photo())
+    assert said() == [f"{config.data}: 1 picture in folders below: not used; move them up to use them"]
     official = {"schedule": "epochs", "cosine_epochs": 2997}
     assert "the learning rate ends at 0.002, near its peak" in said(**official)[0]
+
+
+def test_a_dry_run_names_no_bundle_that_is_not_there_afterwards(config, capsys):
+    dry_run(config)
+    shown = capsys.readouterr().out
+    assert shown.splitlines()[-1] == "dry run: 2 steps, validation and bundle work; nothing was kept"
+    assert "mprnet_jax_dry_run" not in shown
+
+
+def test_a_run_says_where_its_bundle_is(whole, capsys):
+    assert train_parts([whole.config], whole.workdir) == whole.workdir / "bundle"  # it had ended
+    assert capsys.readouterr().out.splitlines()[-1] == f"done: {whole.workdir / 'bundle'}"
 
 
 def test_the_start_is_told_in_words(config):

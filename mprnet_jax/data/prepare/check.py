@@ -114,6 +114,8 @@ def _check_photos(folder: Path) -> Findings:
     layouts.require_pictures(folder)
     paths = images.find(folder)
     findings = Findings(f"{folder}: clean pictures, to be degraded on the fly", [_counts(_in_threads(_header, paths))])
+    if below := open_folder.unused_below(folder):
+        findings.held.append(f"{counted(below, 'picture')} in folders below: not used; move them up to use them")
     _read_all(CleanPhotos(paths), findings, folder)
     return findings
 

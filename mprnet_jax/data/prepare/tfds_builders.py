@@ -81,10 +81,7 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return found
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
-        manual = Path(dl_manager.manual_dir)
-        found = self.find_splits(manual, self._any_count)
-        if not found:
-            raise UserError(f"{manual}: nothing of {self.TITLE} in it\n{self.MANUAL_DOWNLOAD_INSTRUCTIONS}")
+        found = self.find_splits(Path(dl_manager.manual_dir), self._any_count)
         for split, pairs in found.items():
             self.info.metadata[split] = [pair.name for pair in pairs]
         return {split: self._generate_examples(pairs) for split, pairs in found.items()}

@@ -59,6 +59,14 @@ def open_source(folder: str | Path, splits: Sequence[str] = layouts.TRAINING, cr
     return CleanPhotos(images.find(folder), crops)
 
 
+def unused_below(folder: Path) -> int:
+    """How many pictures lie in the folders of a folder of clean photos: they are not used."""
+    try:
+        return len(images.find(folder, recursive=True)) - len(images.find(folder))
+    except UserError:  # a folder that cannot be searched
+        return 0
+
+
 def open_split(
     folder: str | Path,
     crops: int = 1,

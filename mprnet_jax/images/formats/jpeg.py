@@ -19,6 +19,7 @@ END = b"\xff\xd9"
 START_OF_SCAN, RESTART_INTERVAL = 0xDA, 0xDD
 FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}  # SOF: the size is in them
 DECODED = {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}
+JPEG_LS = 0xF7  # the frame of another standard, ITU-T T.87
 PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
 MAX_SCANS = 100  # encoders write about 10
 MAX_SCANNED_PIXELS = 4_000_000_000  # over all scans: each scan of a progressive picture goes through all of it
@@ -63,6 +64,8 @@ def layout(data: bytes, max_pixels: int) -> Layout:
         (length,) = struct.unpack_from(">H", data, position + 2)
         contents = data[position + 4 : position + 2 + length]
         segments += 1
+        if marker == JPEG_LS and not components:
+            raise Refusal("a JPEG-LS picture cannot be read; convert it to PNG or TIFF")
         if marker in FRAMES and len(contents) >= 6 and not components:
             precision, height, width, count = struct.unpack_from(">BHHB", contents)
             if precision != 8 or marker not in DECODED:

@@ -36,6 +36,9 @@ from mprnet_jax.interchange.torch.unpickler import (
 from mprnet_jax.support.errors import UserError, one_line
 
 ZIP_START = b"PK\x03\x04"
+GIT_LFS_START = b"version https://git-lfs"
+PACKED_STARTS = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"7z\xbc\xaf\x27\x1c", b"Rar!", b"\x28\xb5\x2f\xfd")
+TAR_MARK = (257, b"ustar")  # where it stands
 LARGEST_HEADER = 4_000_000  # bytes, of safetensors; the 316 tensors of the official network need 40 kB
 
 SAFETENSORS_DTYPES = {
@@ -71,13 +74,25 @@ def open_checkpoint(path: str | Path) -> Iterator[BinaryIO]:
             start, size = file.read(len(LEGACY_START)), os.fstat(file.fileno()).st_size
             known = start.startswith((ZIP_START, *LEGACY_START_ANY)) or _starts_safetensors(start, size)
             if not known:
-                what = "empty" if size == 0 else "neither a .pth nor a .safetensors file"
-                raise UserError(f"{path}: {what}; name a checkpoint that torch.save or safetensors wrote")
+                raise UserError(f"{path}: {_instead(start + file.read(TAR_MARK[0] + 8), size)}")
             yield file
     except NotPlausible as error:
         raise UserError(f"{path}: cannot be read ({error}); name a checkpoint's file") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+
+
+def _instead(start: bytes, size: int) -> str:
+    """What a file that is no checkpoint is by its first bytes, and the remedy: mostly what a download left."""
+    if size == 0:
+        return "empty; download it again"
+    if start.lstrip()[:64].lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+        return "a web page, not a checkpoint; open its address in a browser, and download the file itself"
+    if start.startswith(GIT_LFS_START):
+        return "a pointer of Git LFS, not the checkpoint itself; fetch that with git lfs pull"
+    if start.startswith(PACKED_STARTS) or start[TAR_MARK[0] :].startswith(TAR_MARK[1]):
+        return "a packed file; unpack it, and name the checkpoint in it"
+    return "neither a .pth nor a .safetensors file; name a checkpoint that torch.save or safetensors wrote"
 
 
 def read_bytes(data: bytes, path: str | Path) -> Any:

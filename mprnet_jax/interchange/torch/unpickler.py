@@ -338,7 +338,9 @@ def read_zip(file: BinaryIO, size: int) -> Any:
         if any(name.endswith("/constants.pkl") for name in names):
             raise Unsupported("a program of TorchScript")
         if len(folders) != 1:
-            raise Unsupported("a zip file without data.pkl, which torch.save puts there")
+            raise Unsupported(
+                "a zip file without data.pkl, which torch.save puts there; unpack it if a checkpoint is in it"
+            )
         storages = _ZipStorages(size, archive, folders[0], big_endian=False)
         if f"{folders[0]}/byteorder" in names:
             storages.big_endian = storages.entry("byteorder", 16) == b"big"
