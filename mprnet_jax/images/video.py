@@ -123,7 +123,7 @@ def survey(path: Path, thorough: bool = False) -> Survey:
         base = stream.time_base
         if None not in stamps:
             base *= math.gcd(*stamps) or 1
-        facts = side_data(first)
+        facts = side_data(first, stream.codec_context)
         matrix = _display_matrix(facts)
         mastering, light = facts.get("MASTERING_DISPLAY_METADATA"), facts.get("CONTENT_LIGHT_LEVEL")
         lost = {name: None for kind, name in DYNAMIC_HDR.items() if kind in facts}
@@ -341,10 +341,14 @@ def _is_writable(av: ModuleType, decoder: str, pix_fmt: str) -> bool:
     return formats is None or pix_fmt in {each.name for each in formats}
 
 
-def side_data(frame: Any) -> dict[str, bytes]:
-    """What comes with a frame beside its pixels: kind, as FFmpeg names it, -> bytes."""
+def side_data(frame: Any, decoder: Any = None) -> dict[str, bytes]:
+    """What comes with a frame beside its pixels: kind, as FFmpeg names it, -> bytes.
+
+    `decoder`: that of the frame. FFmpeg 8 keeps there what the first frame's headers say of the light level.
+    """
+    of_all = {kind.name: bytes(data) for kind, data in (getattr(decoder, "decoded_side_data", None) or {}).items()}
     held = frame.side_data  # by number: PyAV iterates over the data before 19, over their kinds from then on
-    return {held[number].type.name: bytes(held[number]) for number in range(len(held))}
+    return of_all | {held[number].type.name: bytes(held[number]) for number in range(len(held))}
 
 
 def _display_matrix(facts: dict[str, bytes]) -> tuple[int, ...] | None:

@@ -1,6 +1,7 @@
 """Videos: every frame restored, and everything else as it was."""
 
 import collections.abc
+import enum
 import types
 from fractions import Fraction
 
@@ -232,7 +233,7 @@ def test_apples_hevc_mark_hdr10_and_quicktime_tags_stay(tmp_path):
         with av.open(str(path)) as container:
             stream, tags = container.streams.video[0], dict(container.metadata)
             frame = next(container.decode(stream))
-            side = video.side_data(frame)
+            side = video.side_data(frame, stream.codec_context)
             hdr = side["MASTERING_DISPLAY_METADATA"], side["CONTENT_LIGHT_LEVEL"][:8]
             return stream.codec_context.codec_tag, tags["com.apple.quicktime.make"], hdr
 
@@ -315,3 +316,6 @@ def test_side_data_are_read_whatever_iterating_over_them_gives(container):
 
     frame = types.SimpleNamespace(side_data=container(Data(b"abc")))
     assert video.side_data(frame) == {"DISPLAYMATRIX": b"abc"}
+    light = enum.Enum("Kind", ["CONTENT_LIGHT_LEVEL"]).CONTENT_LIGHT_LEVEL
+    decoder = types.SimpleNamespace(decoded_side_data={light: b"light"})
+    assert video.side_data(frame, decoder) == {"DISPLAYMATRIX": b"abc", "CONTENT_LIGHT_LEVEL": b"light"}
