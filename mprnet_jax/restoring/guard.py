@@ -33,7 +33,7 @@ class Limits:
     excess: float  # mean over a block of how far values lie outside of the input's range nearby
 
 
-LIMITS = Limits(shift=0.5, step=0.3, excess=0.1)
+LIMITS = Limits(shift=0.75, step=0.3, excess=0.1)
 
 
 @dataclasses.dataclass(frozen=True)
