@@ -1,8 +1,8 @@
 """The light derainer that ships: rain made on clean photos, from the light denoiser. In eight parts, on 2 CPU cores.
 
 python -m mprnet_jax.train --config configs/shipped/deraining.py --data photos
-Parts 1 to 4: thin streaks, drop by drop; 5 to 8: all widths and areas, and streaks from noise. Rain100L 27.49 -> 34.30 dB,
-Rain100H 12.74 -> 26.23, on Y (11 pairs each, of which training saw nothing); docs/models/deraining_light.md has the rest.
+Parts 1 to 4: thin streaks, drop by drop; 5 to 8: all widths and areas, and streaks from noise. On Y, 11 pairs each, of
+which training saw nothing: Rain100L 27.49 -> 34.30 dB, Rain100H 12.74 -> 26.23 (docs/models/deraining_light.md).
 """
 
 import dataclasses

@@ -48,12 +48,14 @@ class TilePlanner:
         halo = self.halo()
         if options.tile == "auto":
             tile = self._largest_tile(height, width, halo)
+            if tile < whole and options.halo is None:
+                tile = self._cheapest_tile(height, width, tile)
         else:
             tile = whole if options.tile == "whole" else options.tile
         if tile >= whole:
             return Tiles(height, width, whole, 0)
         if options.halo is None:
-            return Tiles(height, width, tile, tile // 8 if options.overlap is None else options.overlap)
+            return self._overlapping(height, width, tile)
         least = max(2 * halo + SMALLEST_CORE + SIZE_MULTIPLE, self.network.window)
         if tile < least:
             raise UserError(
@@ -61,6 +63,19 @@ class TilePlanner:
                 f"smaller halo (one window, {self.network.window} pixels, comes near)"
             )
         return Tiles(height, width, tile, 0, halo)
+
+    def _overlapping(self, height: int, width: int, tile: int) -> Tiles:
+        return Tiles(height, width, tile, tile // 8 if self.options.overlap is None else self.options.overlap)
+
+    def _cheapest_tile(self, height: int, width: int, largest: int) -> int:
+        """The side, from `largest` down to five eighths of it, of which the tiles have the fewest pixels in all.
+
+        A photo a little longer than some tiles would have one more, and all of them overlap by far: 20 tiles of 1024
+        for 4000 x 3000 have 1.7 times the photo's pixels, 20 of 896 have 1.3 times. Few sizes, and so few programs.
+        """
+        step = max(SIZE_MULTIPLE, largest // 16 // SIZE_MULTIPLE * SIZE_MULTIPLE)
+        sides = range(largest, max(SMALLEST_TILE, largest * 5 // 8) - 1, -step)
+        return min(sides, key=lambda side: len(self._overlapping(height, width, side)) * side**2, default=largest)
 
     def halo(self) -> int:
         """Pixels that tiles see around what they restore; 0 without a halo."""

@@ -109,14 +109,26 @@ def test_tiles_come_near_the_whole_image_and_use_one_program(restorer, photo):
     assert -10 * np.log10(np.mean(error**2)) > 25
 
 
-def test_auto_takes_the_whole_image_where_it_fits_and_the_largest_tiles_where_not(restorer, monkeypatch):
+def test_auto_takes_the_whole_image_where_it_fits_and_tiles_that_fit_where_not(restorer, monkeypatch):
     assert len(restorer.plan(256, 320)) == 1
     needed = restorer.program_bytes(256, 320)
     monkeypatch.setattr(memory, "available_bytes", lambda: int(needed / 2 / memory.SHARE))
     tiles = restorer.plan(256, 320)
     assert len(tiles) > 1
-    assert 0.4 < tiles.tile**2 / (256 * 320) <= 0.5  # tiles come in steps of an eighth
+    # The largest that fit have between 0.4 and 0.5 of the pixels (in steps of an eighth); at least 5/8 of their side.
+    assert 0.4 * (5 / 8) ** 2 < tiles.tile**2 / (256 * 320) <= 0.5
     assert tiles.overlap == tiles.tile // 8
+
+
+@pytest.mark.parametrize("size", [(3000, 4000), (4000, 6000), (1080, 1920), (1024, 2048), (8165, 12248)])
+def test_tiles_of_auto_are_of_the_side_that_fits_the_photo_best(restorer, monkeypatch, size):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 10**9)
+    monkeypatch.setattr(tile_planner.TilePlanner, "_bytes_per_pixel", lambda planner, exact: 500)
+    tiles = restorer.plan(*size)
+    computed = lambda plan: len(plan) * plan.tile**2
+    assert 640 <= tiles.tile <= 1024
+    assert computed(tiles) <= 1.5 * size[0] * size[1]
+    assert computed(tiles) <= min(computed(options(restorer, tile=side).plan(*size)) for side in (1024, 896, 768, 640))
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="a GPU's memory is its own")
