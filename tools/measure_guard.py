@@ -127,6 +127,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--count", type=int, default=200, help="photos for each task (default: %(default)s)")
     parser.add_argument("--planted", type=int, default=8, help="photos for each planted failure (default: %(default)s)")
     parser.add_argument("--task", nargs="+", choices=list(WORDS), default=list(WORDS))
+    parser.add_argument(
+        "--genuine", nargs="+", type=path_option, default=[], help="degraded pictures, taken as they are"
+    )
     args = parser.parse_args(argv)
     use_compile_cache()
     with exit_on_user_error("measure_guard"):
@@ -134,18 +137,23 @@ def main(argv: Sequence[str] | None = None) -> None:
         clean = photos(args.photos, args.count)
         for task in args.task:
             restorer = Restorer.from_pretrained(PRETRAINED[task])
-            report(task, restorer, clean, args.planted)
+            report(task, restorer, clean, args.planted, args.genuine)
 
 
-def report(task: str, restorer: Restorer, clean: list[np.ndarray], planted: int) -> None:
+def report(task: str, restorer: Restorer, clean: list[np.ndarray], planted: int, genuine: Sequence[Path]) -> None:
     inputs = [ordinary(photo, index, WORDS[task]) for index, photo in enumerate(clean)]
-    alarms = []
-    for label, pictures in (("photos", inputs), ("odd pictures", list(odd()))):
-        values, fired = [], 0
+    sets = {"photos": inputs, "odd pictures": list(odd())}
+    for folder in genuine:
+        read = {path.stem: images.to_float(images.read(path)) for path in images.find(folder)}
+        sets[str(folder)] = [
+            (name, image[: len(image) // 8 * 8, : image.shape[1] // 8 * 8]) for name, image in read.items()
+        ]
+    for label, pictures in sets.items():
+        values, fired, alarms = [], 0, []
         for name, image in pictures:
             stages = stages_of(restorer, image)
             values.append(worst(image, stages))
-            if guard.guarded(image, stages)[1] is not None:
+            if guard.guarded(image, stages, guard.LIMITS[task])[1] is not None:
                 fired += 1
                 alarms.append(name)
         rows = {"median": np.median(values, axis=0), "largest": np.max(values, axis=0)}
@@ -154,11 +162,13 @@ def report(task: str, restorer: Restorer, clean: list[np.ndarray], planted: int)
         print(f"{task}, {label}: {fired} alarms in {len(pictures)} {alarms}", flush=True)
     some = [image for _, image in inputs[:planted]]
     for name, broken in damaged(restorer):
-        caught = [guard.guarded(image, stages_of(broken, image))[1] is not None for image in some]
+        caught = [guard.guarded(image, stages_of(broken, image), guard.LIMITS[task])[1] is not None for image in some]
         print(f"{task}, {name}: caught in {sum(caught)} of {len(caught)}", flush=True)
     for name, change in (("x 4", lambda x: 4 * x), ("x 255", lambda x: 255 * x), ("- 2", lambda x: x - 2)):
         pairs = [(np.float32(change(image)), image) for image in some]
-        caught = [guard.guarded(image, stages_of(restorer, out))[1] is not None for out, image in pairs]
+        caught = [
+            guard.guarded(image, stages_of(restorer, out), guard.LIMITS[task])[1] is not None for out, image in pairs
+        ]
         print(f"{task}, input {name}, not clipped: caught in {sum(caught)} of {len(caught)}", flush=True)
 
 

@@ -74,6 +74,12 @@ def then_jpeg(rain: Degradation, share: float) -> Chain:
     return Chain((rain, Jpeg(share=share)))
 
 
+def edited(shares: dict[float, Degradation], thin: float) -> Mixture:
+    """Rain by its share of the crops; the rest as in both last parts: `thin` streaks, and a fifth without rain."""
+    rest = {thin: then_jpeg(Rain(), 0.2), 0.14: Chain(()), 0.04: Jpeg((80, 98))}
+    return Mixture((*shares.values(), *rest.values()), (*shares, *rest))
+
+
 def get_config() -> list[TrainConfig]:
     """What the parts share, then what is another in each."""
     common = TrainConfig(
@@ -139,16 +145,9 @@ def get_config() -> list[TrainConfig]:
         ),
         # Faint streaks from noise: nearly all that was left of the error on genuine light rain were streaks left in.
         by_the_clock(
-            degradation=Mixture(
-                (
-                    then_jpeg(EDITED, 0.1),
-                    then_jpeg(EDITED_DENSE, 0.1),
-                    then_jpeg(DENSE, 0.15),
-                    then_jpeg(Rain(), 0.2),
-                    dry,
-                    compressed,
-                ),
-                (0.3, 0.22, 0.06, 0.24, 0.14, 0.04),
+            degradation=edited(
+                {0.3: then_jpeg(EDITED, 0.1), 0.22: then_jpeg(EDITED_DENSE, 0.1), 0.06: then_jpeg(DENSE, 0.15)},
+                thin=0.24,
             ),
             minutes=85,
             learning_rate=8e-4,
@@ -156,16 +155,9 @@ def get_config() -> list[TrainConfig]:
         ),
         # What part 7 still left in genuine light rain: wide and bright streaks, single ones, short ones.
         by_the_clock(
-            degradation=Mixture(
-                (
-                    then_jpeg(EDITED_WIDE, 0.1),
-                    then_jpeg(EDITED, 0.1),
-                    then_jpeg(EDITED_DENSE, 0.1),
-                    then_jpeg(Rain(), 0.2),
-                    dry,
-                    compressed,
-                ),
-                (0.32, 0.14, 0.16, 0.2, 0.14, 0.04),
+            degradation=edited(
+                {0.32: then_jpeg(EDITED_WIDE, 0.1), 0.14: then_jpeg(EDITED, 0.1), 0.16: then_jpeg(EDITED_DENSE, 0.1)},
+                thin=0.2,
             ),
             minutes=28,
             learning_rate=5e-4,

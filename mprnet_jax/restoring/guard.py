@@ -33,7 +33,12 @@ class Limits:
     excess: float  # mean over a block of how far values lie outside of the input's range nearby
 
 
-LIMITS = Limits(shift=0.75, step=0.3, excess=0.1)
+LIMITS = {  # by task
+    "deblurring": Limits(shift=0.5, step=0.3, excess=0.1),
+    "denoising": Limits(shift=0.5, step=0.3, excess=0.1),
+    # Dense rain turns whole blocks white: what was behind it is darker than all that the input has nearby.
+    "deraining": Limits(shift=0.9, step=0.4, excess=0.4),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,9 +72,7 @@ def measure(image: np.ndarray, stages: list[np.ndarray]) -> list[Measures]:
     return found
 
 
-def guarded(
-    image: np.ndarray, stages: list[np.ndarray], limits: Limits = LIMITS
-) -> tuple[np.ndarray, np.ndarray | None]:
+def guarded(image: np.ndarray, stages: list[np.ndarray], limits: Limits) -> tuple[np.ndarray, np.ndarray | None]:
     """The last plausible stage of each part, blended; and where it is not the last: H W float32, 0 the last stage to 1
     the input. None if it is the last everywhere: then the output is that of the last stage, the same array.
     """

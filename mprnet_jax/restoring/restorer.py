@@ -38,7 +38,6 @@ Progress = Callable[[int, int], None]  # parts of an image that are done, of how
 LARGEST_FLOAT = 4.0  # noise may reach out of [0, 1], but not this far: such an array is in another range
 Fallback = Callable[[np.ndarray], None]
 """Called with a map of an image, H W float32, where the guard fell back: 0 the network's result to 1 the input."""
-TASK_NAMES = ("deblurring", "denoising", "deraining")  # that the guard's limits were measured for
 ROWS_AT_ONCE = 256  # of an image, where whole copies would fill the memory
 FLOAT = np.dtype(np.float32)
 SHAPES = 8  # that pictures of many sizes are padded to
@@ -115,12 +114,16 @@ class Restorer:
     @property
     def is_guarded(self) -> bool:
         """Whether parts that went astray fall back: the limits are those of the three tasks, not of any network."""
-        return self.options.guard and (self.provenance.task or self.provenance.official) in TASK_NAMES
+        return self.options.guard and self._task in guard.LIMITS
 
     @property
     def gives_texture_back(self) -> bool:
         """Whether a strength below 1 weighs by texture: what these weights take out is noise."""
-        return (self.provenance.task or self.provenance.official) == strength.TEXTURE_TASK
+        return self._task == strength.TEXTURE_TASK
+
+    @property
+    def _task(self) -> str | None:
+        return self.provenance.task or self.provenance.official
 
     def __call__(self, image: Any, progress: Progress | None = None, on_fallback: Fallback | None = None) -> Any:
         """Restore one image of any size from 1 x 1; the answer has its size.
@@ -198,7 +201,7 @@ class Restorer:
             restored = pixels[job.crop]
             if self.is_guarded:
                 stages = [restored[..., first : first + 3] for first in range(0, restored.shape[2], 3)][::-1]
-                restored, fell_back = guard.guarded(job.pixels[job.crop], stages)
+                restored, fell_back = guard.guarded(job.pixels[job.crop], stages, guard.LIMITS[self._task])
                 if fell_back is not None:
                     upright = turn(fell_back[..., None], *job.orientation, back=True)[..., 0]
                     fallbacks.add(every_part[(done - 1) // len(orientations)], upright)

@@ -92,3 +92,10 @@ def test_weights_that_blew_up_give_the_input_and_say_where(restorer, photo):
     )
     with pytest.warns(RuntimeWarning, match="the network went astray in 100% of the picture"):
         broken(pixels)
+
+
+def test_darkness_behind_dense_rain_is_no_failure_of_a_derainer_alone():
+    white = np.ones((64, 64, 3), np.float32)
+    behind = [np.full_like(white, 0.65)] * 3  # darker than all that the input has
+    assert guard.guarded(white, behind, guard.LIMITS["deraining"])[1] is None
+    assert guard.guarded(white, behind, guard.LIMITS["denoising"])[1] is not None
