@@ -14,10 +14,12 @@ from mprnet_jax.data.degradations.compression import Jpeg
 from mprnet_jax.data.degradations.mixture import Chain, Mixture
 from mprnet_jax.data.degradations.motion_blur import MotionBlur
 from mprnet_jax.data.degradations.noise import Noise
+from mprnet_jax.data.degradations.softness import Softness
 from mprnet_jax.data.degradations.video_blur import VideoBlur
 from mprnet_jax.model import PRESETS
 from mprnet_jax.training.config import TrainConfig
 
+VIDEO = VideoBlur((4.0, 34.0), turn=(0.0, 1.0), defocus_share=0.05, stored_share=0.75)
 FAINT = CameraNoise(photons=(1_000.0, 50_000.0), push=(1.0, 4.0))
 
 
@@ -78,5 +80,28 @@ def get_config() -> list[TrainConfig]:
             validate_every=250,
             save_every=100,
             seed=16,
+        ),
+        # Softer pixels, as cameras' are, and truths at the mean of the path: part 2 had hardly learned blur of videos.
+        part(
+            degradation=Mixture(
+                (
+                    Chain((Softness(), VIDEO)),
+                    Chain((Softness(), VIDEO, FAINT, Jpeg((75, 98), share=0.4))),
+                    VIDEO,
+                    MotionBlur((3.0, 22.0)),
+                    Chain((MotionBlur((3.0, 25.0)), Noise((0.0, 3.0)), Jpeg((80, 98), share=0.5))),
+                    Chain((Softness(), FAINT, Jpeg((80, 98), share=0.5))),
+                    Chain((Softness(share=0.5),)),
+                ),
+                (0.32, 0.12, 0.14, 0.18, 0.14, 0.03, 0.07),
+            ),
+            epochs=None,
+            minutes=105,
+            learning_rate=6e-4,
+            batch_size=4,
+            crops=4,
+            validate_every=1000,
+            save_every=200,
+            seed=21,
         ),
     ]

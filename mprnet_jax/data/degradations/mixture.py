@@ -12,10 +12,11 @@ from mprnet_jax.data.degradations.measured_noise import MeasuredNoise
 from mprnet_jax.data.degradations.motion_blur import MotionBlur
 from mprnet_jax.data.degradations.noise import Noise, PoissonNoise
 from mprnet_jax.data.degradations.rain import Rain
+from mprnet_jax.data.degradations.softness import Softness
 from mprnet_jax.data.degradations.video_blur import VideoBlur
 from mprnet_jax.support.errors import UserError
 
-Step = Noise | PoissonNoise | CameraNoise | MeasuredNoise | MotionBlur | VideoBlur | Rain | Jpeg
+Step = Noise | PoissonNoise | CameraNoise | MeasuredNoise | MotionBlur | VideoBlur | Softness | Rain | Jpeg
 
 
 @dataclasses.dataclass(frozen=True)
