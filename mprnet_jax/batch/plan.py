@@ -72,7 +72,7 @@ def costs(restorer: Restorer, found: Counter[tuple[int, int]]) -> list[Cost]:
     rows = []
     for (height, width), count in sorted(found.items(), key=lambda entry: (-entry[0][0] * entry[0][1], entry[0])):
         tiles = restorer.plan(height, width)
-        tile = tuple(up_to_multiple(min(side, tiles.tile), SIZE_MULTIPLE) for side in (height, width))
+        tile = tuple(up_to_multiple(min(size), SIZE_MULTIPLE) for size in zip((height, width), tiles.tile, strict=True))
         if len(tiles) == 1:
             tile = shape_buckets.smallest_fitting(restorer.options.shapes, *tile) or tile
         seconds = len(tiles) * tile[0] * tile[1] * per_pixel

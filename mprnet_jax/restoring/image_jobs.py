@@ -37,9 +37,11 @@ def _job(
 ) -> Job:
     """The job for a part of an image; both are turned already."""
     sides = tuple(up_to_multiple(side, SIZE_MULTIPLE) for side in image.shape[:2])
+    quarters, _ = orientation
+    tile = tiles.tile[::-1] if quarters % 2 else tiles.tile
     if tiles.halo == 0 and (len(tiles) > 1 or not shapes):
         # Tiles are equal but at the borders of small images; padding there keeps it to one compiled program.
-        size = tuple(min(side, tiles.tile) for side in sides)
+        size = tuple(map(min, sides, tile))
         height, width = (where.stop - where.start for where in part)
         pixels = pad_to(to_unit_range(image[part]), *size)
         return Job(ProgramKey(network, *size), pixels, (slice(height), slice(width)), orientation)
@@ -50,7 +52,7 @@ def _job(
         pixels[: sides[0], : sides[1]] = pad_to(to_unit_range(image), *sides)
         offset = (0, sides[0], 0, sides[1])
         return Job(ProgramKey(network, *shape, windows=windows), pixels, part, orientation, offset)
-    size = tuple(min(side, tiles.tile) for side in sides)
+    size = tuple(map(min, sides, tile))
     begins = tuple(
         max(0, min((where.start - tiles.halo) // SIZE_MULTIPLE * SIZE_MULTIPLE, side - seen))
         for where, side, seen in zip(part, sides, size, strict=True)

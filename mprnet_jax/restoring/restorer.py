@@ -192,7 +192,7 @@ class Restorer:
         orientations = self.orientations if self.options.self_ensemble else (ORIENTATIONS["rot0"],)
         every_part = list(tiles.parts())
         total = len(tiles) * len(orientations)
-        height, width = (min(side, tiles.tile) for side in image.shape[:2])
+        height, width = map(min, image.shape[:2], tiles.tile)
         network = self._network_for(len(tiles) * height * width)
         jobs = image_jobs(image, tiles, orientations, network, self.options.shapes)
         batch = min(self.options.batch, total)

@@ -1,6 +1,7 @@
 """How an image is cut into tiles: as asked for, or by the memory that is free."""
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable
 
@@ -18,10 +19,14 @@ from mprnet_jax.runtime import memory
 from mprnet_jax.support.errors import UserError
 
 SMALLEST_TILE = 128  # pixels; below, the overlaps would cost more than the tiles
-LARGEST_TILE = 1024  # pixels, of tile auto: overlaps grow with the tile, so a larger one would only take more memory
-# Of the memory that may be planned with, on a CPU: what a picture larger than a tile may take as a whole. Tiles lose at
+OVERLAP = 128  # pixels that tiles of auto share at most: an eighth of a tile of 1024, to which the tables belong
+LARGEST_TILE = 1024**2  # pixels of a tile of auto, where it takes more than WHOLE_SHARE
+LARGEST_TILE_ON_CPU = 2048**2  # within WHOLE_SHARE
+LONGEST = 2  # times as long as wide: channel attention averages over a tile, so let it be a piece, not a strip
+# Of the memory that may be planned with, on a CPU: what a picture or a tile beyond LARGEST_TILE may take. Tiles lose at
 # most 0.01 dB, and other programs need memory, too.
 WHOLE_SHARE = 0.4
+TILE_MULTIPLE = 32  # pixels: pictures of nearly one size share a program
 SMALLEST_CORE = 64  # pixels of a tile that its halo must leave
 REFERENCE_SIDE = 256  # pixels of the program from whose memory that of larger ones is extrapolated
 COMPILED_AT_ONCE = 2**20  # pixels; up to here the exact size is compiled, above its memory is extrapolated
@@ -44,38 +49,42 @@ class TilePlanner:
         Raises UserError if the memory or the tile is too small for the halo.
         """
         options = self.options
-        whole = up_to_multiple(max(height, width), SIZE_MULTIPLE)
+        whole = up_to_multiple(height, SIZE_MULTIPLE), up_to_multiple(width, SIZE_MULTIPLE)
         halo = self.halo()
         if options.tile == "auto":
-            tile = self._largest_tile(height, width, halo)
-            if tile < whole and options.halo is None:
-                tile = self._cheapest_tile(height, width, tile)
+            tile = self._auto_tile(*whole, halo)
         else:
-            tile = whole if options.tile == "whole" else options.tile
-        if tile >= whole:
+            tile = whole if options.tile == "whole" else (options.tile, options.tile)
+        if tile[0] >= whole[0] and tile[1] >= whole[1]:
             return Tiles(height, width, whole, 0)
         if options.halo is None:
-            return self._overlapping(height, width, tile)
+            eighth = _overlap(math.prod(tile)) if options.tile == "auto" else tile[0] // 8
+            overlap = eighth if options.overlap is None else options.overlap
+            return Tiles(height, width, tile, min(overlap, min(tile) // 2))
         least = max(2 * halo + SMALLEST_CORE + SIZE_MULTIPLE, self.network.window)
-        if tile < least:
+        if min(tile) < least:
             raise UserError(
-                f"a halo of {halo} pixels needs tiles of at least {least} pixels, not {tile}; give a larger tile, or a "
-                f"smaller halo (one window, {self.network.window} pixels, comes near)"
+                f"a halo of {halo} pixels needs tiles of at least {least} pixels, not {min(tile)}; give a larger tile, "
+                f"or a smaller halo (one window, {self.network.window} pixels, comes near)"
             )
         return Tiles(height, width, tile, 0, halo)
 
-    def _overlapping(self, height: int, width: int, tile: int) -> Tiles:
-        return Tiles(height, width, tile, tile // 8 if self.options.overlap is None else self.options.overlap)
+    def _cheapest_tile(self, height: int, width: int, largest: int) -> tuple[int, int]:
+        """Height and width of the tiles of at most `largest` pixels that have the fewest pixels in all.
 
-    def _cheapest_tile(self, height: int, width: int, largest: int) -> int:
-        """The side, from `largest` down to five eighths of it, of which the tiles have the fewest pixels in all.
-
-        A photo a little longer than some tiles would have one more, and all of them overlap by far: 20 tiles of 1024
-        for 4000 x 3000 have 1.7 times the photo's pixels, 20 of 896 have 1.3 times. Few sizes, and so few programs.
+        Tiles of one size for all photos overlap by far where a photo is a little longer than some of them: 20 of
+        1024 x 1024 for 4000 x 3000 have 1.7 times its pixels, 4 of 2080 x 1568 have 1.1 times.
         """
-        step = max(SIZE_MULTIPLE, largest // 16 // SIZE_MULTIPLE * SIZE_MULTIPLE)
-        sides = range(largest, max(SMALLEST_TILE, largest * 5 // 8) - 1, -step)
-        return min(sides, key=lambda side: len(self._overlapping(height, width, side)) * side**2, default=largest)
+        cheapest = math.inf, (SMALLEST_TILE, SMALLEST_TILE)
+        overlap = _overlap(largest)
+        sides = _sides(height, overlap), _sides(width, overlap)
+        for (rows, tall), (columns, wide) in itertools.product(*sides):
+            is_strip = (rows > 1 and wide > LONGEST * tall) or (columns > 1 and tall > LONGEST * wide)
+            if tall * wide <= largest and not is_strip:
+                # Lanes without a tile wait for the others.
+                computed = up_to_multiple(rows * columns, self.engine.lanes) * tall * wide
+                cheapest = min(cheapest, (computed, (tall, wide)))
+        return cheapest[1]
 
     def halo(self) -> int:
         """Pixels that tiles see around what they restore; 0 without a halo."""
@@ -91,30 +100,34 @@ class TilePlanner:
         # Asked of the program that will restore them, so that no other is compiled.
         return self.engine.program_bytes(ProgramKey(self.network_for(height * width), height, width))
 
-    def _largest_tile(self, height: int, width: int, halo: int) -> int:
-        padded = tuple(up_to_multiple(side, SIZE_MULTIPLE) for side in (height, width))
-        shape = shape_buckets.smallest_fitting(self.options.shapes, *padded)
-        free = for_whole = memory.available_bytes() * self.options.memory_share
-        if jax.default_backend() == "cpu":  # its devices share the machine's memory
+    def _auto_tile(self, height: int, width: int, halo: int) -> tuple[int, int]:
+        """Height and width of the tiles of auto, those of the picture itself if it is restored as a whole."""
+        shape = shape_buckets.smallest_fitting(self.options.shapes, height, width)
+        free = for_whole = for_large = memory.available_bytes() * self.options.memory_share
+        on_cpu = jax.default_backend() == "cpu"
+        if on_cpu:  # its devices share the machine's memory
             free = for_whole = free / self.engine.lanes
+            for_large = free * WHOLE_SHARE
             # Tiles with a halo compute much of the picture several times over: not if they can be helped.
             if not halo:
                 # Nor as a whole on one of several parts of a CPU, while the others wait.
-                for_whole = free * WHOLE_SHARE if self.engine.lanes == 1 else 0
-        if shape is None and padded[0] * padded[1] <= COMPILED_AT_ONCE:
-            per_pixel = self.program_bytes(*padded) / (padded[0] * padded[1])
+                for_whole = for_large if self.engine.lanes == 1 else 0
+        if shape is None and height * width <= COMPILED_AT_ONCE:
+            per_pixel = self.program_bytes(height, width) / (height * width)
         else:
-            shape = shape or padded
             per_pixel = self._bytes_per_pixel(exact=False)
-        if per_pixel * math.prod(shape or padded) <= for_whole:
-            return max(padded)
+        if per_pixel * math.prod(shape or (height, width)) <= for_whole:
+            return height, width
         if halo:
-            per_pixel = self._bytes_per_pixel(exact=True)
-        side = min(math.sqrt(free / self.options.batch / per_pixel), max(LARGEST_TILE, 4 * halo))
-        if side <= SMALLEST_TILE:
-            return SMALLEST_TILE
-        step = 2 ** (int(math.log2(side)) - 3)  # a few sizes, so that free memory may change without a new program
-        return int(side) // step * step
+            most = free / self.options.batch / self._bytes_per_pixel(exact=True)
+            side = int(max(SMALLEST_TILE, min(math.sqrt(most), max(math.sqrt(LARGEST_TILE), 4 * halo))))
+            step = 2 ** (int(math.log2(side)) - 3)  # a few sizes: free memory may change without a new program
+            return (side // step * step,) * 2
+        most = max(1, min(free / self.options.batch / per_pixel, LARGEST_TILE))
+        if on_cpu:
+            most = max(most, min(for_large / self.options.batch / per_pixel, LARGEST_TILE_ON_CPU))
+        # In steps of a fifth: free memory may change a little without other tiles.
+        return self._cheapest_tile(height, width, int(2 ** (math.floor(4 * math.log2(most)) / 4)))
 
     def _bytes_per_pixel(self, exact: bool) -> float:
         """Memory of tiles, in proportion to their pixels; `exact`: of those with a halo."""
@@ -124,3 +137,18 @@ class TilePlanner:
             windows = (self.network.window, self.network.window)
         key = ProgramKey(self.network, side, side, windows=windows)
         return self.engine.program_bytes(key) / key.pixels
+
+
+def _overlap(pixels: int) -> int:
+    """Pixels that tiles of auto share, by the pixels of one."""
+    return min(OVERLAP, math.isqrt(pixels) // 8)
+
+
+def _sides(size: int, overlap: int) -> list[tuple[int, int]]:
+    """Numbers of tiles along an axis, and the least side that so many tiles can have."""
+    sides = [(1, size)]
+    for count in itertools.count(2):
+        side = up_to_multiple(math.ceil((size + (count - 1) * overlap) / count), TILE_MULTIPLE)
+        if side < max(SMALLEST_TILE, 2 * overlap):
+            return sides
+        sides.append((count, min(size, side)))

@@ -53,46 +53,50 @@ def blending_weights(size: int, positions: list[int], tile: int) -> list[np.ndar
 class Tiles:
     """A grid of equal tiles over an image; one tile of the whole image if it is no larger than a tile.
 
-    >>> tiles = Tiles(height=100, width=70, tile=40, overlap=8)
+    >>> tiles = Tiles(height=100, width=70, tile=(40, 40), overlap=8)
     >>> tiles.rows, tiles.columns, len(tiles)
     ([0, 30, 60], [0, 30], 6)
     """
 
     height: int  # of the image, pixels
     width: int
-    tile: int  # side of a tile, pixels
+    tile: tuple[int, int]  # height and width of a tile, pixels
     overlap: int  # that neighbours share at least, pixels
     halo: int = 0  # around what a tile restores, inside the tile, pixels
 
     def __post_init__(self) -> None:
-        if not 0 <= self.overlap <= self.tile // 2:
+        if not 0 <= self.overlap <= min(self.tile) // 2:
             raise ValueError(f"overlap must be in 0..tile/2, got {self.overlap} for tiles of {self.tile} pixels")
         if self.halo and self.overlap:
             raise ValueError("tiles have a halo or an overlap, not both")
 
-    def core(self, size: int) -> int:
-        """Pixels that a tile restores along an axis of the image."""
-        if size <= self.tile:
+    @property
+    def core(self) -> tuple[int, int]:
+        """Height and width of what a tile restores, pixels."""
+        return self._core(self.height, self.tile[0]), self._core(self.width, self.tile[1])
+
+    def _core(self, size: int, tile: int) -> int:
+        if size <= tile:
             return size
         # A halo begins at a multiple of 8, up to 7 pixels before it must.
-        return self.tile - 2 * self.halo - 8 if self.halo else self.tile
+        return tile - 2 * self.halo - 8 if self.halo else tile
 
     @property
     def rows(self) -> list[int]:
         """First rows of the tiles' cores, pixels."""
-        return starts(self.height, self.core(self.height), self.overlap)
+        return starts(self.height, self.core[0], self.overlap)
 
     @property
     def columns(self) -> list[int]:
         """First columns of the tiles' cores, pixels."""
-        return starts(self.width, self.core(self.width), self.overlap)
+        return starts(self.width, self.core[1], self.overlap)
 
     def __len__(self) -> int:
         return len(self.rows) * len(self.columns)
 
     def parts(self) -> Iterator[Part]:
         """What each tile restores, row after row."""
-        tall, wide = self.core(self.height), self.core(self.width)
+        tall, wide = self.core
         for top in self.rows:
             for left in self.columns:
                 yield slice(top, top + tall), slice(left, left + wide)
@@ -108,12 +112,13 @@ class Tiles:
             finish(0, next(tiles))
             return
         rows, columns = self.rows, self.columns
-        weights_down = blending_weights(self.height, rows, self.core(self.height))
-        weights_across = blending_weights(self.width, columns, self.core(self.width))
+        tall, wide = self.core
+        weights_down = blending_weights(self.height, rows, tall)
+        weights_across = blending_weights(self.width, columns, wide)
         band: np.ndarray | None = None  # weighted sums of the rows begun and not finished, from row `first` on
         first = 0
         for i, top in enumerate(rows):
-            bottom = top + self.core(self.height)
+            bottom = top + tall
             strip: np.ndarray | None = None
             for left, weights in zip(columns, weights_across, strict=True):
                 part = next(tiles)

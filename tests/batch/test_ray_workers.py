@@ -1,6 +1,7 @@
 """Restoring with Ray: the same pictures as infer, whatever fails on the way, from folders and from buckets."""
 
 import dataclasses
+import math
 import pickle
 import runpy
 import subprocess
@@ -75,9 +76,9 @@ def test_a_restorer_with_a_smaller_share_of_the_memory_takes_smaller_tiles(tiny,
     monkeypatch.setattr(TilePlanner, "program_bytes", lambda self, height, width: height * width)
     monkeypatch.setattr(memory, "available_bytes", lambda: 512 * 512 / memory.SHARE)
     restorer = Restorer(tiny, init_params(tiny, seed=0))
-    assert restorer.plan(512, 512).tile == 512
+    assert restorer.plan(512, 512).tile == (512, 512)
     halved = restorer.with_options(memory_share=memory.SHARE / 2).plan(512, 512).tile
-    assert 512 * 512 / 4 < halved * halved <= 512 * 512 / 2
+    assert 512 * 512 / 5 < math.prod(halved) <= 512 * 512 / 2
 
 
 def worker(restorer, work):

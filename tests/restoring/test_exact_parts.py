@@ -112,7 +112,7 @@ def test_a_halo_that_needs_more_than_there_is_says_what_it_needs(restorer, monke
     needed = automatic.program_bytes(500 // 8 * 8 + 8, 504)
     monkeypatch.setattr(memory, "available_bytes", lambda: needed / 3 / memory.SHARE)
     tiles = automatic.plan(500, 500)
-    assert 136 <= tiles.tile < 300
+    assert 136 <= tiles.tile[0] < 300
     assert tiles.halo == 32
 
 

@@ -1,6 +1,7 @@
 """Restorer: any size, each kind of input, clear refusals."""
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
@@ -115,20 +116,32 @@ def test_auto_takes_the_whole_image_where_it_fits_and_tiles_that_fit_where_not(r
     monkeypatch.setattr(memory, "available_bytes", lambda: int(needed / 2 / memory.SHARE))
     tiles = restorer.plan(256, 320)
     assert len(tiles) > 1
-    # The largest that fit have between 0.4 and 0.5 of the pixels (in steps of an eighth); at least 5/8 of their side.
-    assert 0.4 * (5 / 8) ** 2 < tiles.tile**2 / (256 * 320) <= 0.5
-    assert tiles.overlap == tiles.tile // 8
+    assert 0.2 < math.prod(tiles.tile) / (256 * 320) <= 0.5
 
 
-@pytest.mark.parametrize("size", [(3000, 4000), (4000, 6000), (1080, 1920), (1024, 2048), (8165, 12248)])
-def test_tiles_of_auto_are_of_the_side_that_fits_the_photo_best(restorer, monkeypatch, size):
-    monkeypatch.setattr(memory, "available_bytes", lambda: 10**9)
+def test_tiles_that_are_longer_than_wide_are_turned_with_the_picture(restorer, photo, monkeypatch):
+    monkeypatch.setattr(tile_planner.TilePlanner, "_auto_tile", lambda planner, *size_and_halo: (48, 80))
+    pixels = photo.astype(np.float32) / 255  # 96 x 128
+    ensemble = options(restorer, self_ensemble=True)
+    assert len(ensemble.plan(*pixels.shape[:2])) > 1
+    error = ensemble(pixels) - options(ensemble, tile="whole")(pixels)
+    assert -10 * np.log10(np.mean(error**2)) > 25
+
+
+@pytest.mark.parametrize("size", [(3000, 4000), (4000, 6000), (1080, 1920), (1024, 2048), (8165, 12248), (400, 9000)])
+@pytest.mark.parametrize("free", [10**8, 10**9, 10**10])
+def test_tiles_of_auto_overlap_little_and_are_no_strips(restorer, monkeypatch, size, free):
+    monkeypatch.setattr(memory, "available_bytes", lambda: free)
     monkeypatch.setattr(tile_planner.TilePlanner, "_bytes_per_pixel", lambda planner, exact: 500)
-    tiles = restorer.plan(*size)
-    computed = lambda plan: len(plan) * plan.tile**2
-    assert 640 <= tiles.tile <= 1024
-    assert computed(tiles) <= 1.5 * size[0] * size[1]
-    assert computed(tiles) <= min(computed(options(restorer, tile=side).plan(*size)) for side in (1024, 896, 768, 640))
+    plan = restorer.plan(*size)
+    computed = lambda tiles: len(tiles) * math.prod(tiles.tile)
+    pixels = max(min(0.6 * free / 500, 1024**2), min(0.24 * free / 500, 2048**2))
+    assert math.prod(plan.tile) <= pixels
+    assert computed(plan) <= 1.4 * size[0] * size[1]
+    if len(plan) > 1:
+        squares = range(256, min(int(pixels**0.5), *size) // 8 * 8 + 1, 64)
+        assert computed(plan) <= 1.1 * min(computed(options(restorer, tile=side).plan(*size)) for side in squares)
+    assert max(plan.tile) <= 2 * min(plan.tile) or min(plan.tile) >= min(size)
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="a GPU's memory is its own")
@@ -139,7 +152,7 @@ def test_auto_takes_tiles_where_the_whole_image_would_take_much_of_the_machine(r
     assert len(restorer.plan(1024, 2048)) == 1
     monkeypatch.setattr(memory, "available_bytes", lambda: int(3.8 * needed))
     tiles = restorer.plan(1024, 2048)
-    assert (tiles.tile, len(tiles)) == (1024, 3)
+    assert (tiles.tile, len(tiles), tiles.overlap) == ((1024, 1088), 2, 128)
     assert len(restorer.plan(1024, 1024)) == 1  # no larger than a tile
     assert len(options(restorer, tile="whole").plan(1024, 2048)) == 1
     # Shared by two devices, a picture is never whole on one of them; each with its own picture has half of the memory.

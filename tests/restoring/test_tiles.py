@@ -6,7 +6,7 @@ from mprnet_jax.restoring.tiles import Tiles
 
 def blended(image, tile, overlap, function=lambda part: part):
     result = np.full_like(image, np.nan)
-    grid = Tiles(*image.shape[:2], tile=tile, overlap=overlap)
+    grid = Tiles(*image.shape[:2], tile=(tile, tile), overlap=overlap)
 
     def finish(first, rows):
         result[first : first + len(rows)] = rows
@@ -26,7 +26,7 @@ def test_tiles_with_the_identity_as_network_give_the_image(size, tile, overlap):
 
 
 def test_tiles_are_equal_overlap_enough_and_are_no_more_than_needed():
-    grid = Tiles(100, 260, tile=64, overlap=16)
+    grid = Tiles(100, 260, tile=(64, 64), overlap=16)
     assert grid.rows == [0, 36]
     assert grid.columns == [0, 39, 78, 118, 157, 196]  # five would reach 16 + 5 * 48 = 256 pixels
     assert len(grid) == 12
@@ -41,15 +41,14 @@ def test_a_difference_between_tiles_is_spread_over_the_overlap():
 
 
 def test_an_overlap_of_more_than_half_a_tile_is_refused():
-    with pytest.raises(ValueError, match="overlap must be in 0..tile/2, got 20 for tiles of 32 pixels"):
-        Tiles(100, 100, tile=32, overlap=20)
+    with pytest.raises(ValueError, match=r"overlap must be in 0..tile/2, got 20 for tiles of \(64, 32\) pixels"):
+        Tiles(100, 100, tile=(64, 32), overlap=20)
 
 
 def test_cores_of_tiles_with_a_halo_cover_the_image_and_leave_room_for_the_halo():
     image = np.random.default_rng(0).random((100, 260, 3)).astype(np.float32)
-    grid = Tiles(100, 260, tile=104, overlap=0, halo=24)
-    assert grid.core(100) == 100  # a tile sees all rows, and restores them all
-    assert grid.core(260) == 104 - 2 * 24 - 8
+    grid = Tiles(100, 260, tile=(104, 104), overlap=0, halo=24)
+    assert grid.core == (100, 104 - 2 * 24 - 8)  # a tile sees all rows, and restores them all
     result = np.full_like(image, np.nan)
 
     def finish(first, rows):

@@ -105,8 +105,8 @@ def restore_with_torch(task: str, source: Path, result: Path, tile: int) -> None
         network = torch.network(bundle.config, bundle.params).eval().to(memory_format=torch.torch.channels_last)
     except timing.Missing as error:
         raise UserError(str(error)) from error
-    whole = max(padded.shape[:2])
-    tiles = Tiles(*padded.shape[:2], *((whole, 0) if tile >= whole else (tile, tile // 8)))
+    whole = padded.shape[:2]
+    tiles = Tiles(*whole, *((whole, 0) if tile >= max(whole) else ((tile, tile), tile // 8)))
     restored = np.empty_like(padded)
 
     def keep(first_row: int, rows: np.ndarray) -> None:

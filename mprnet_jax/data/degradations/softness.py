@@ -1,7 +1,7 @@
 """Soft pixels, as a camera's at full size are: a lens, the sensor's filter and demosaicing spread each point.
 
-Photographs made smaller are sharper than any camera's pixels. Sharp frames of GoPro's videos have 9 dB less at 0.3 cycles
-a pixel, beside 0.1, than the photographs of the recipes: as after a Gaussian of 0.75 pixels.
+Photographs made smaller are sharper than any camera's pixels. Sharp frames of GoPro's videos have 9 dB less at 0.3
+cycles a pixel, beside 0.1, than the photographs of the recipes: as after a Gaussian of 0.75 pixels.
 """
 
 import dataclasses

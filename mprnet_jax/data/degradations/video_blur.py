@@ -97,7 +97,7 @@ class VideoBlur(Degradation):
         return Degraded(to_bytes(blurred), target)
 
     def _path(self, size: float, frames: int, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
-        """A homography (3 x 3, of pixel coordinates x, y) for each frame; on average they leave the middle where it is."""
+        """A homography (3 x 3, of pixel coordinates x, y) for each frame; their mean leaves the middle where it is."""
         path = draw_trajectory(rng.uniform(*self.turn), rng) * size / 2
         path = path[np.linspace(0, len(path) - 1, frames).round().astype(int)]
         path -= path.mean(axis=0)
