@@ -5,6 +5,8 @@ import math
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mprnet_jax import images
@@ -15,6 +17,7 @@ from mprnet_jax.checkpoints.pretrained import SAMPLES, TASKS, bundle_path, list_
 from mprnet_jax.restoring.options import QUALITY, add_restore_options, restore_options
 from mprnet_jax.support.command_line import Parser, add_cache_option, path_option
 from mprnet_jax.support.errors import EXIT_USER_ERROR, UserError, exit_on_user_error, one_line
+from mprnet_jax.support.garbage import uncollected
 from mprnet_jax.support.progress import say
 from mprnet_jax.support.words import counted
 
@@ -147,26 +150,33 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def restore(args: argparse.Namespace) -> "Summary":
     """What the command does, and with --plan what it would do. Raises UserError."""
-    # Here: they import JAX, which --help and mistakes in the options need not wait for.
-    from mprnet_jax.batch import plan, previews, settings_record
-    from mprnet_jax.batch.run import Summary, make_folder, restore_batch, sizes
-    from mprnet_jax.restoring import Restorer
-    from mprnet_jax.restoring.engines.engine import worth_openvino
-    from mprnet_jax.runtime.compile_cache import use_compile_cache
-    from mprnet_jax.runtime.devices import find_devices
-
-    if not args.no_compile_cache:
-        use_compile_cache()
     share = find_share(args.share)
     inputs = [*args.input, *([SAMPLES / (args.task or "denoising") / "input"] if args.samples else [])]
     naming = Naming(args.output, args.suffix, f".{args.format}" if args.format else None, args.recursive)
     batch = Batch.find(inputs, naming, overwrite=args.overwrite, share=share)
-    weights = args.checkpoint or args.task
-    in_tiles = len(batch.jobs) == 1 and args.options.tile != "whole" and args.options.halo is None
-    pixels = sum(math.prod(size) for size in sizes(batch.jobs).values()) if in_tiles else 0
-    devices = find_devices(args.options.devices, pictures=len(batch.jobs), tiled_pixels=pixels)
-    options = args.options.replace(devices=devices)
-    restorer = Restorer.from_pretrained(weights, options)
+    opened: dict[Path, Future[images.Picture]] = {}
+    if args.preview is not None and (all_jobs := [*batch.jobs, *batch.existing]) and not all_jobs[0].is_video:
+        # Beside what follows: a large JPEG takes half a second, a quarter of a preview.
+        opened[all_jobs[0].source] = ThreadPoolExecutor(1).submit(images.open_picture, all_jobs[0].source)
+    with uncollected():
+        # Here: they import JAX, which --help and mistakes in the options need not wait for.
+        from mprnet_jax.batch import plan, previews, settings_record
+        from mprnet_jax.batch.run import Summary, make_folder, restore_batch, sizes
+        from mprnet_jax.restoring import Restorer
+        from mprnet_jax.restoring.engines.engine import worth_openvino
+        from mprnet_jax.runtime.compile_cache import use_compile_cache
+        from mprnet_jax.runtime.devices import find_devices
+
+        if not args.no_compile_cache:
+            use_compile_cache()
+        weights = args.checkpoint or args.task
+        whole = args.preview is not None or args.options.tile == "whole"
+        in_tiles = len(batch.jobs) == 1 and not whole and args.options.halo is None
+        pixels = sum(math.prod(size) for size in sizes(batch.jobs).values()) if in_tiles else 0
+        pictures = 1 if args.preview is not None else len(batch.jobs)  # previews are made one by one, with all cores
+        devices = find_devices(args.options.devices, pictures=pictures, tiled_pixels=pixels)
+        options = args.options.replace(devices=devices)
+        restorer = Restorer.from_pretrained(weights, options)
     if not args.plan:
         make_folder(args.output)
     if note := batch.left_out_note():
@@ -179,7 +189,7 @@ def restore(args: argparse.Namespace) -> "Summary":
         return plan.show(restorer, batch, summary)
     if args.preview is not None:
         at = None if args.preview == BUSIEST else args.preview
-        return previews.write(restorer, batch, summary, at, args.preview_strengths)
+        return previews.write(restorer, batch, summary, at, args.preview_strengths, opened)
     settings = settings_record.settings_of(restorer, bundle_path(weights))
     if note := settings_record.note_of_others(args.output, settings, len(batch.existing)):
         say(f"{COMMAND}: note: {note}")

@@ -1,10 +1,13 @@
 """What --preview writes: a crop of each picture before and after, side by side, beside where its result would be."""
 
 import errno
+import functools
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
@@ -27,12 +30,18 @@ SOFTWARE = "mprnet_jax preview"  # in the file, so that a later run knows it for
 
 
 def write(
-    restorer: Restorer, batch: Batch, summary: Summary, at: tuple[int, int] | None, strengths: Sequence[float]
+    restorer: Restorer,
+    batch: Batch,
+    summary: Summary,
+    at: tuple[int, int] | None,
+    strengths: Sequence[float],
+    opened: Mapping[Path, Future[images.Picture]] = MappingProxyType({}),
 ) -> Summary:
     """Write a preview of every picture of a batch, also of those whose result exists; no picture is restored.
 
     `at` (x, y in pixels of the upright picture) is the middle of the crop, None the busiest; `strengths` are shown
-    side by side. What cannot be is a line of the summary, and the others are done.
+    side by side. `opened`: pictures that are being opened already. What cannot be is a line of the summary, and the
+    others are done.
     """
     for error in batch.failures:
         summary.fail(error)
@@ -41,7 +50,9 @@ def write(
             summary.fail(UserError(f"{job.source}: is a video, and previews are of pictures; give a frame of it"))
             continue
         try:
-            path = _write_one(restorer, batch, job, at, strengths)
+            opening = opened.get(job.source)
+            picture = opening.result if opening else functools.partial(images.open_picture, job.source)
+            path = _write_one(restorer, batch, job, picture, at, strengths)
             summary.restored += 1
             summary.notes.append(f"preview: {one_line(str(path))}")
         except UserError as error:
@@ -52,11 +63,16 @@ def write(
 
 
 def _write_one(
-    restorer: Restorer, batch: Batch, job: Job, at: tuple[int, int] | None, strengths: Sequence[float]
+    restorer: Restorer,
+    batch: Batch,
+    job: Job,
+    open_picture: Callable[[], images.Picture],
+    at: tuple[int, int] | None,
+    strengths: Sequence[float],
 ) -> Path:
     path = job.result.with_name(f"{job.result.stem}{ENDING}")
     _check_own(path, {real(each.source) for each in [*batch.jobs, *batch.existing]})
-    picture = images.open_picture(job.source)
+    picture = open_picture()
     height, width = picture.pixels.shape[:2]
     if at is not None and not (at[0] < width and at[1] < height):
         raise UserError(f"{job.source}: --preview {at[0]},{at[1]} lies outside; it has {width} x {height} pixels")

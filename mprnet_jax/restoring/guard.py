@@ -56,11 +56,8 @@ class Measures:
 
 def measure(image: np.ndarray, stages: list[np.ndarray]) -> list[Measures]:
     """Of each stage's output; `image` and the outputs are H W 3, the outputs not clipped, the first stage first."""
-    from scipy import ndimage  # here: loading it takes a third of a second, and --help need not wait for it
-
     mean = _means(image)
-    low = _extremes(image, np.minimum, ndimage.minimum_filter)
-    high = _extremes(image, np.maximum, ndimage.maximum_filter)
+    low, high = _extremes(image, np.minimum), _extremes(image, np.maximum)
     found, before = [], None
     for output in stages:
         output = _bounded(output, np.float32(LARGEST))
@@ -130,7 +127,7 @@ def where(fell_back: np.ndarray) -> str:
 
 def _soft(good: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Weights of pixels by blocks: 0 in blocks that are not good, rising to 1 through the neighbours, H W."""
-    from scipy import ndimage
+    from scipy import ndimage  # here: it is seldom needed, and loading it takes a third of a second
 
     sure = ndimage.binary_erosion(good, np.ones((3, 3)), border_value=1).astype(np.float32)
     along = [
@@ -153,10 +150,15 @@ def _means(image: np.ndarray) -> np.ndarray:
     return sums / (tall[:, None] * wide)[..., None].astype(np.float32)
 
 
-def _extremes(image: np.ndarray, reduce: np.ufunc, widen: object) -> np.ndarray:
+def _extremes(image: np.ndarray, reduce: np.ufunc) -> np.ndarray:
+    """Of each block and its neighbours."""
     rows, columns = _edges(image.shape)
     found = reduce.reduceat(reduce.reduceat(image, rows, axis=0), columns, axis=1)
-    return widen(found, size=(NEIGHBOURS, NEIGHBOURS, 1), mode="nearest")
+    reach = NEIGHBOURS // 2
+    padded = np.pad(found, ((reach, reach), (reach, reach), (0, 0)), mode="edge")
+    return reduce.reduce(
+        np.lib.stride_tricks.sliding_window_view(padded, (NEIGHBOURS,) * 2, axis=(0, 1)), axis=(-2, -1)
+    )
 
 
 def _excess(output: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:

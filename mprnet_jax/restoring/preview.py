@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import ndimage
 
 from mprnet_jax import images
 from mprnet_jax.restoring import strength
@@ -29,18 +28,16 @@ class Preview:
 def busiest(pixels: np.ndarray, side: int | None = None) -> tuple[int, int]:
     """The middle (x, y) of the square crop of an image (H W 3) that holds most detail, pixels."""
     side = side or SIDE
-    sparse = images.to_float(pixels[::STEP, ::STEP]).mean(axis=-1)
+    sparse = images.to_float(np.ascontiguousarray(pixels[::STEP, ::STEP])).mean(axis=-1)
     detail = np.zeros_like(sparse)
     for axis in (0, 1):
         steps = np.minimum(np.abs(np.diff(sparse, axis=axis)), STRONGEST)
         detail[tuple(slice(length) for length in steps.shape)] += steps
-    height, width = sparse.shape
-    crop = tuple(min(side // STEP, length) for length in (height, width))
-    mean = ndimage.uniform_filter(detail, crop, mode="constant")
-    half = tuple(length // 2 for length in crop)
-    inside = mean[half[0] : height - (crop[0] - half[0]) + 1, half[1] : width - (crop[1] - half[1]) + 1]
+    tall, wide = (min(side // STEP, length) for length in sparse.shape)
+    sums = np.pad(detail.cumsum(axis=0, dtype=np.float64).cumsum(axis=1), ((1, 0), (1, 0)))
+    inside = sums[tall:, wide:] - sums[:-tall, wide:] - sums[tall:, :-wide] + sums[:-tall, :-wide]
     row, column = np.unravel_index(np.argmax(inside), inside.shape)
-    return (int(column) + half[1]) * STEP, (int(row) + half[0]) * STEP
+    return (int(column) + wide // 2) * STEP, (int(row) + tall // 2) * STEP
 
 
 def crop_at(height: int, width: int, x: int, y: int, side: int | None = None) -> Part:

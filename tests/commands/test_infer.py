@@ -12,6 +12,7 @@ from mprnet_jax.checkpoints.pretrained import PRETRAINED, SAMPLES
 from mprnet_jax.infer import main
 from mprnet_jax.model import init_params
 from mprnet_jax.restoring import Restorer
+from mprnet_jax.runtime import devices
 from mprnet_jax.support.errors import UserError
 from tests.helpers import dng
 
@@ -343,6 +344,22 @@ def test_what_a_folder_leaves_out_is_a_note(tmp_path, folder, checkpoint, capsys
         "note: left out: 1 .psd; a picture among them is restored if it is named itself, with --format png"
         in capsys.readouterr().err
     )
+
+
+def test_a_preview_has_all_cores_though_a_large_photo_has_a_core_for_each_tile(checkpoint, tmp_path, monkeypatch):
+    images.write(tmp_path / "large.png", np.zeros((8, 8, 3), np.uint8))
+    asked = []
+    found = devices.find_devices
+
+    def find_devices(wanted, pictures, tiled_pixels):
+        asked.append((pictures, tiled_pixels))
+        return found(wanted, pictures=pictures, tiled_pixels=0)
+
+    monkeypatch.setattr(devices, "find_devices", find_devices)
+    command = ["--checkpoint", checkpoint, "--input", tmp_path / "large.png", "--output", tmp_path / "seen"]
+    assert run(*command, "--preview") == 0
+    assert run(*command) == 0
+    assert asked == [(1, 0), (1, 64)]
 
 
 def test_previews_are_written_side_by_side_and_no_picture_is_restored_or_replaced(checkpoint, photo, tmp_path, capsys):

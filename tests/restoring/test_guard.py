@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from mprnet_jax.model import init_params
 from mprnet_jax.restoring import RestoreOptions, Restorer, guard
@@ -43,6 +44,16 @@ def test_measures_are_the_means_and_the_range_of_blocks_by_their_formulas(image)
     )
     np.testing.assert_allclose(second.excess[2, 5], mean(beyond).max(), atol=1e-6)
     assert first.step.max() == 0
+
+
+def test_the_range_of_each_block_is_that_of_the_blocks_around_it_too(image):
+    grey = image[..., :1]  # 80 x 88: the last column of blocks is narrower
+    below, above = guard.measure(grey, [np.full_like(grey, -9), np.full_like(grey, 9)])
+    wider = np.pad(grey[..., 0], ((0, 0), (0, 8)), mode="symmetric").reshape(5, 16, 6, 16)
+    low = ndimage.minimum_filter(wider.min(axis=(1, 3)), 3, mode="nearest")
+    high = ndimage.maximum_filter(wider.max(axis=(1, 3)), 3, mode="nearest")
+    np.testing.assert_allclose(below.excess, 9 + low, atol=1e-5)
+    np.testing.assert_allclose(above.excess, 9 - high, atol=1e-5)
 
 
 def test_plausible_stages_come_out_untouched(image):
