@@ -22,6 +22,7 @@ from mprnet_jax.data.degradations.mixture import Chain
 from mprnet_jax.data.degradations.motion_blur import MotionBlur
 from mprnet_jax.data.degradations.noise import Noise, PoissonNoise
 from mprnet_jax.data.degradations.rain import Rain
+from mprnet_jax.data.degradations.softness import Softness
 from mprnet_jax.data.degradations.video_blur import VideoBlur
 from mprnet_jax.support.command_line import Parser
 from mprnet_jax.support.errors import UserError, exit_on_user_error
@@ -41,6 +42,7 @@ SHOWN: dict[str, Degradation] = {
     "shake": MotionBlur((10, 20)),
     "video blur": VideoBlur(layers_share=0, defocus_share=0),
     "video blur, layers move": VideoBlur(layers_share=1.0),
+    "video blur, soft pixels": Chain((Softness(), VideoBlur(layers_share=0, defocus_share=0))),
     "video blur, noise, JPEG": Chain((VideoBlur(), DSLR, Jpeg((80, 95)))),
 }
 LABEL = 18  # pixels, height of the line above a row

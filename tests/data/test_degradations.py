@@ -28,6 +28,7 @@ from mprnet_jax.data.degradations.mixture import Chain, Mixture, check_ranges
 from mprnet_jax.data.degradations.motion_blur import MotionBlur
 from mprnet_jax.data.degradations.noise import Noise, PoissonNoise
 from mprnet_jax.data.degradations.rain import Rain, streak_kernel
+from mprnet_jax.data.degradations.softness import Softness
 from mprnet_jax.data.degradations.video_blur import VideoBlur, disc_kernel
 from mprnet_jax.support.errors import UserError
 from tests.helpers.degradations import KINDS
@@ -388,7 +389,7 @@ def test_a_path_that_stands_still_changes_nothing(photo):
     assert pair.target is photo
 
 
-def test_video_blur_is_as_long_as_it_says_and_its_truth_is_the_frame_in_the_middle():
+def test_video_blur_is_as_long_as_it_says_and_its_truth_lies_on_it():
     dot = np.zeros((121, 121, 3), np.uint8)
     dot[60, 60] = 255
     straight = {"turn": (0, 0), "roll": (0, 0), "zoom": (0, 0), "tilt": (0, 0), "layers_share": 0, "defocus_share": 0}
@@ -397,6 +398,15 @@ def test_video_blur_is_as_long_as_it_says_and_its_truth_is_the_frame_in_the_midd
         y, x = np.nonzero(blurred)
         assert np.hypot(np.ptp(y), np.ptp(x)) == pytest.approx(30, abs=4)
         assert np.hypot(y - 60, x - 60).min() < 1.5
+
+
+def test_the_truth_lies_at_the_mean_of_the_path_also_where_the_speed_changes():
+    y, x = np.mgrid[:121, :121]
+    dot = np.repeat((255 * np.exp(-((y - 60) ** 2 + (x - 60) ** 2) / 32)).astype(np.uint8)[..., None], 3, axis=2)
+    moving = VideoBlur((24, 24), (1, 1), (0, 0), (0, 0), (0, 0), layers_share=0, defocus_share=0, stored_share=1)
+    centre = lambda image: np.array([(image[..., 0] * axis).sum() for axis in (y, x)]) / image[..., 0].sum()
+    for seed in range(8):
+        np.testing.assert_allclose(centre(moving(dot, rng(seed)).astype(float)), centre(dot.astype(float)), atol=0.15)
 
 
 def test_blur_that_rolls_is_stronger_far_from_the_middle():
@@ -415,6 +425,26 @@ def test_layers_that_move_are_sharp_in_the_target_and_blurred_in_the_input():
     sharpness = lambda image: np.abs(np.diff(image.astype(float), axis=1)).mean()
     assert (pair.target != clean).mean() > 0.02
     assert sharpness(pair.input) < 0.8 * sharpness(pair.target)
+
+
+# Softness
+
+
+def test_softness_is_the_gaussian_of_light_that_it_says_and_the_network_is_to_leave_it(photo):
+    pair = Softness((0.8, 0.8)).apply(Degraded(photo, photo), rng())
+    assert pair.input is pair.target
+    light = np.where(photo / 255 <= 0.04045, photo / 255 / 12.92, ((photo / 255 + 0.055) / 1.055) ** 2.4)
+    soft = ndimage.gaussian_filter(light, (0.8, 0.8, 0))
+    stored = np.where(soft <= 0.0031308, 12.92 * soft, 1.055 * np.maximum(soft, 1e-9) ** (1 / 2.4) - 0.055)
+    assert np.abs(255 * stored - pair.target).max() <= 1.5
+
+
+def test_softness_after_a_degradation_softens_both_and_takes_its_share(photo):
+    noisy = Noise((20, 20))(photo, rng())
+    pair = Softness().apply(Degraded(noisy, photo), rng())
+    assert pair.input.std() < noisy.std()
+    assert (pair.target != photo).any()
+    assert Softness(share=0).apply(Degraded(noisy, photo), rng()) == (noisy, photo)
 
 
 @pytest.mark.parametrize("radius", [0, 0.6, 2.5, 5])
