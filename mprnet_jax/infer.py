@@ -156,8 +156,10 @@ def restore(args: argparse.Namespace) -> "Summary":
     batch = Batch.find(inputs, naming, overwrite=args.overwrite, share=share)
     opened: dict[Path, Future[images.Picture]] = {}
     if args.preview is not None and (all_jobs := [*batch.jobs, *batch.existing]) and not all_jobs[0].is_video:
-        # Beside what follows: a large JPEG takes half a second, a quarter of a preview.
-        opened[all_jobs[0].source] = ThreadPoolExecutor(1).submit(images.open_picture, all_jobs[0].source)
+        # Beside what follows, and in another process, since Pillow lets no other thread work: a JPEG of 24 megapixels
+        # takes half a second, a sixth of a preview.
+        source = all_jobs[0].source
+        opened[source] = ThreadPoolExecutor(1).submit(images.open_picture, source, apart=True)
     with uncollected():
         # Here: they import JAX, which --help and mistakes in the options need not wait for.
         from mprnet_jax.batch import plan, previews, settings_record

@@ -11,7 +11,7 @@ from mprnet_jax.restoring.orientations import Part
 from mprnet_jax.restoring.restorer import Restorer
 
 SIDE = 512  # pixels of the crop
-MARGIN = 64  # pixels around it that the network sees, too: its border is that of a tile, where others blend
+MARGIN = 32  # pixels around it that the network sees, too; with 96 it comes 0.05 dB nearer to the whole's
 STEP = 4  # pixels between those that are looked at for the busiest crop
 STRONGEST = 0.1  # difference of neighbours, of 1, that counts: a single hard edge is not what a preview is for
 
@@ -28,7 +28,7 @@ class Preview:
 def busiest(pixels: np.ndarray, side: int | None = None) -> tuple[int, int]:
     """The middle (x, y) of the square crop of an image (H W 3) that holds most detail, pixels."""
     side = side or SIDE
-    sparse = images.to_float(np.ascontiguousarray(pixels[::STEP, ::STEP])).mean(axis=-1)
+    sparse = images.to_float(np.ascontiguousarray(pixels[::STEP, ::STEP, 1]))  # green, which is most of luminance
     detail = np.zeros_like(sparse)
     for axis in (0, 1):
         steps = np.minimum(np.abs(np.diff(sparse, axis=axis)), STRONGEST)
