@@ -53,8 +53,9 @@ class RestoreOptions:
         default="auto", metadata=_option(metavar="auto|whole|N", type=_number_or_word)
     )
     """Side of the tiles in pixels, a multiple of 8; whole: each picture at once, as the paper does; auto: whole if it
-    fits in memory (on a CPU: in a quarter of the free memory), else the equal tiles that fit and overlap least, up to
-    2048 x 2048. Tiles change the result a little: the channel attention averages over what it sees."""
+    fits in memory (on a CPU: in a quarter of the free memory, or if it has a megapixel at most), else the equal tiles
+    that fit and overlap least, up to 2048 x 2048. Tiles change the result a little: the channel attention averages over
+    what it sees."""
     overlap: int | None = field(default=None, metadata=_option(metavar="N", type=int))
     """Pixels that tiles of a given size share at least, where they blend. By default an eighth of the tile."""
     stages: int = field(default=3, metadata=_option("--stage", type=int, choices=STAGES))

@@ -116,7 +116,8 @@ class TilePlanner:
             per_pixel = self.program_bytes(height, width) / (height * width)
         else:
             per_pixel = self._bytes_per_pixel(exact=False)
-        if per_pixel * math.prod(shape or (height, width)) <= for_whole:
+        needed = per_pixel * math.prod(shape or (height, width))
+        if needed <= for_whole or (height * width <= LARGEST_TILE and needed <= free):
             return height, width
         if halo:
             most = free / self.options.batch / self._bytes_per_pixel(exact=True)

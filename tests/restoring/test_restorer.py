@@ -159,6 +159,7 @@ def test_auto_takes_tiles_where_the_whole_image_would_take_much_of_the_machine(r
     monkeypatch.setattr(memory, "available_bytes", lambda: 20 * needed)
     both = options(restorer, devices=2)
     assert len(both.plan(1024, 2048)) > 1
+    assert len(both.plan(512, 512)) == 1  # no larger than a tile
     assert [each.options.memory_share for each in both.on_each_device()] == [memory.SHARE / 2] * 2
 
 
