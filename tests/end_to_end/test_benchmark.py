@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from mprnet_jax import images
+from mprnet_jax.model import init_params
+from tests.helpers.tiny import TINY
 
 TOOLS = Path(__file__).parents[2] / "tools"
 
@@ -84,6 +86,17 @@ def test_what_is_done_at_once_is_run_for_a_while(timing, monkeypatch):
     monkeypatch.setattr(timing, "TURN", 0.01)
     results = timing.interleave({"a": contestant(timing, "a", [])}, rounds=1)
     assert len(results[0].wall) > 1
+
+
+def test_the_contestant_with_onednn_runs_the_program_that_many_pictures_get(monkeypatch):
+    from benchmarks import networks
+
+    programs = []
+    monkeypatch.setattr(networks.dispatch, "has_onednn_convolutions", lambda dtype: True)
+    monkeypatch.setattr(networks, "compile_restoring", lambda key, number: programs.append(key.network) or print)
+    monkeypatch.setattr(networks, "device_bytes", lambda program: None)
+    networks.ours(TINY, init_params(TINY, seed=0), np.zeros((1, 16, 16, 3), np.float32), "float32", onednn=True)
+    assert [(program.onednn, program.every_stage) for program in programs] == [(True, False)]
 
 
 def test_infinite_psnr_becomes_null_in_json(tmp_path):

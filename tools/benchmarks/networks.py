@@ -51,9 +51,10 @@ def ours(cfg: MPRNetConfig, params: Params, images: np.ndarray, dtype: str, oned
     batch, height, width, _ = images.shape
     start = time.perf_counter()
     share = batch // math.gcd(batch, jax.local_device_count()) if on_cpu else batch
+    network = Network(sizes, dtype, 3, None, onednn=onednn)
     calls = []
     for number, first in enumerate(range(0, batch, share)):
-        program = compile_restoring(ProgramKey(Network(sizes, dtype, 3, None, onednn), height, width, share), number)
+        program = compile_restoring(ProgramKey(network, height, width, share), number)
         part = (
             dispatch.pack_params(params, sizes, dtype),
             images[first : first + share],
