@@ -17,7 +17,7 @@ from mprnet_jax.support.optional_imports import import_extra
 
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 # Bytes of a pixel for each channel of the network and of ORSNet at full size: measured, docs/performance.md.
-BYTES_A_CHANNEL = {"float32": 60, "bfloat16": 40}
+BYTES_A_CHANNEL = {"float32": 60, "bfloat16": 36}
 
 
 def import_openvino() -> Any:
