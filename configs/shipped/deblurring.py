@@ -104,4 +104,27 @@ def get_config() -> list[TrainConfig]:
             save_every=200,
             seed=21,
         ),
+        # Short shake of sharp photos again, which part 3 had begun to take for soft pixels.
+        part(
+            degradation=Mixture(
+                (
+                    Chain((Softness(), VIDEO)),
+                    Chain((Softness(), VIDEO, FAINT, Jpeg((75, 98), share=0.4))),
+                    VIDEO,
+                    MotionBlur((3.0, 8.0)),
+                    MotionBlur((3.0, 22.0)),
+                    Chain((MotionBlur((3.0, 25.0)), Noise((0.0, 3.0)), Jpeg((80, 98), share=0.5))),
+                    Chain((Softness(share=0.5), Jpeg((80, 98), share=0.3))),
+                ),
+                (0.24, 0.08, 0.08, 0.24, 0.16, 0.12, 0.08),
+            ),
+            epochs=None,
+            minutes=17,
+            learning_rate=4e-4,
+            batch_size=4,
+            crops=4,
+            validate_every=10_000,
+            save_every=200,
+            seed=22,
+        ),
     ]
