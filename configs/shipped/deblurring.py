@@ -1,9 +1,10 @@
-"""The light deblurrer that ships: shake and video blur made on clean photos. In two parts: on a GPU, then 2 CPU cores.
+"""The light deblurrer that ships: shake and video blur made on clean photos. Part 1 on a GPU, 2 to 4 on 2 CPU cores.
 
 python -m mprnet_jax.train --config configs/shipped/deblurring.py --data photos
 Part 1: 28.88, 25.53, 23.64 and 21.73 dB for shake of 3 to 5, 5 to 10, 10 to 15 and 15 to 25 pixels, where the
-input has 26.82, 23.68, 21.87 and 20.51 (docs/models/deblurring_light.md). Part 1 without a GPU: --dtype float32
---workers 0, and a day and a half.
+input has 26.82, 23.68, 21.87 and 20.51. Part 1 without a GPU: --dtype float32 --workers 0, and a day and a half.
+Parts 2 to 4 bring video blur of GoPro from 22.31 to 22.98 dB; 2 and 4 are averaged with what they began from, and 3
+begins from such an average (docs/models/deblurring_light.md has the commands).
 """
 
 import dataclasses
