@@ -22,6 +22,8 @@ from mprnet_jax.training.config import TrainConfig
 
 VIDEO = VideoBlur((4.0, 34.0), turn=(0.0, 1.0), defocus_share=0.05, stored_share=0.75)
 FAINT = CameraNoise(photons=(1_000.0, 50_000.0), push=(1.0, 4.0))
+SOFT_VIDEO = Chain((Softness(), VIDEO)), Chain((Softness(), VIDEO, FAINT, Jpeg((75, 98), share=0.4)))
+SAVED_SHAKE = Chain((MotionBlur((3.0, 25.0)), Noise((0.0, 3.0)), Jpeg((80, 98), share=0.5)))
 
 
 def get_config() -> list[TrainConfig]:
@@ -43,6 +45,7 @@ def get_config() -> list[TrainConfig]:
         dtype="bfloat16",
     )
     part = lambda **fields: dataclasses.replace(common, **fields)
+    on_cpu = lambda **fields: part(epochs=None, batch_size=4, crops=4, **fields)
     return [
         part(
             # A photo that is sharp already must stay as it is.
@@ -61,69 +64,58 @@ def get_config() -> list[TrainConfig]:
             seed=4,
         ),
         # Blur as in videos; noise and JPEG after nearly every blur, a little of which had switched the network off.
-        part(
+        on_cpu(
             degradation=Mixture(
                 (
                     Chain((VideoBlur((3.0, 32.0)), FAINT, Jpeg((75, 98), share=0.4))),
                     VideoBlur((3.0, 32.0), defocus_share=0.0),
-                    Chain((MotionBlur((3.0, 25.0)), Noise((0.0, 3.0)), Jpeg((80, 98), share=0.5))),
+                    SAVED_SHAKE,
                     MotionBlur((3.0, 20.0)),
                     Chain((FAINT, Jpeg((80, 98), share=0.5))),
                     Chain(()),
                 ),
                 (0.34, 0.14, 0.26, 0.14, 0.04, 0.08),
             ),
-            epochs=None,
             minutes=60,
             learning_rate=6e-4,
-            batch_size=4,
-            crops=4,
             validate_every=250,
             save_every=100,
             seed=16,
         ),
         # Softer pixels, as cameras' are, and truths at the mean of the path: part 2 had hardly learned blur of videos.
-        part(
+        on_cpu(
             degradation=Mixture(
                 (
-                    Chain((Softness(), VIDEO)),
-                    Chain((Softness(), VIDEO, FAINT, Jpeg((75, 98), share=0.4))),
+                    *SOFT_VIDEO,
                     VIDEO,
                     MotionBlur((3.0, 22.0)),
-                    Chain((MotionBlur((3.0, 25.0)), Noise((0.0, 3.0)), Jpeg((80, 98), share=0.5))),
+                    SAVED_SHAKE,
                     Chain((Softness(), FAINT, Jpeg((80, 98), share=0.5))),
                     Chain((Softness(share=0.5),)),
                 ),
                 (0.32, 0.12, 0.14, 0.18, 0.14, 0.03, 0.07),
             ),
-            epochs=None,
             minutes=105,
             learning_rate=6e-4,
-            batch_size=4,
-            crops=4,
             validate_every=1000,
             save_every=200,
             seed=21,
         ),
         # Short shake of sharp photos again, which part 3 had begun to take for soft pixels.
-        part(
+        on_cpu(
             degradation=Mixture(
                 (
-                    Chain((Softness(), VIDEO)),
-                    Chain((Softness(), VIDEO, FAINT, Jpeg((75, 98), share=0.4))),
+                    *SOFT_VIDEO,
                     VIDEO,
                     MotionBlur((3.0, 8.0)),
                     MotionBlur((3.0, 22.0)),
-                    Chain((MotionBlur((3.0, 25.0)), Noise((0.0, 3.0)), Jpeg((80, 98), share=0.5))),
+                    SAVED_SHAKE,
                     Chain((Softness(share=0.5), Jpeg((80, 98), share=0.3))),
                 ),
                 (0.24, 0.08, 0.08, 0.24, 0.16, 0.12, 0.08),
             ),
-            epochs=None,
             minutes=17,
             learning_rate=4e-4,
-            batch_size=4,
-            crops=4,
             validate_every=10_000,
             save_every=200,
             seed=22,
