@@ -155,10 +155,11 @@ def restore(args: argparse.Namespace) -> "Summary":
     naming = Naming(args.output, args.suffix, f".{args.format}" if args.format else None, args.recursive)
     batch = Batch.find(inputs, naming, overwrite=args.overwrite, share=share)
     opened: dict[Path, Future[images.Picture]] = {}
-    if args.preview is not None and (all_jobs := [*batch.jobs, *batch.existing]) and not all_jobs[0].is_video:
+    shown = [*batch.jobs, *batch.existing] if args.preview is not None and not args.plan else []
+    if shown and not shown[0].is_video:
         # Beside what follows, and in another process, since Pillow lets no other thread work: a JPEG of 24 megapixels
         # takes half a second, a sixth of a preview.
-        source = all_jobs[0].source
+        source = shown[0].source
         opened[source] = ThreadPoolExecutor(1).submit(images.open_picture, source, apart=True)
     with uncollected():
         # Here: they import JAX, which --help and mistakes in the options need not wait for.

@@ -78,7 +78,7 @@ def test_a_restorer_with_a_smaller_share_of_the_memory_takes_smaller_tiles(tiny,
     restorer = Restorer(tiny, init_params(tiny, seed=0))
     assert restorer.plan(512, 512).tile == (512, 512)
     halved = restorer.with_options(memory_share=memory.SHARE / 2).plan(512, 512).tile
-    assert 512 * 512 / 5 < math.prod(halved) <= 512 * 512 / 2
+    assert 512 * 512 / 4 < math.prod(halved) <= 512 * 512 / 2
 
 
 def worker(restorer, work):

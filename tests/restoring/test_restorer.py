@@ -117,6 +117,7 @@ def test_auto_takes_the_whole_image_where_it_fits_and_tiles_that_fit_where_not(r
     tiles = restorer.plan(256, 320)
     assert len(tiles) > 1
     assert 0.2 < math.prod(tiles.tile) / (256 * 320) <= 0.5
+    assert tiles.overlap == math.isqrt(math.prod(tiles.tile)) // 8
 
 
 def test_tiles_that_are_longer_than_wide_are_turned_with_the_picture(restorer, photo, monkeypatch):
